@@ -1,0 +1,3 @@
+//! zdm-core
+mod error;
+pub use error::{Error, ErrorKind, Result};
