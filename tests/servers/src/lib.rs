@@ -1,1 +1,49 @@
-//! s
+//! Real database servers for tests and examples, with no set-up.
+//!
+//! A server is found on this machine or fetched, started as a throwaway
+//! instance on a free port of the loopback, in a temporary folder, as an
+//! unprivileged user, and ended when the process that owns it ends, also when
+//! that is killed. Several versions run side by side.
+//!
+//! ```no_run
+//! # async fn example() -> zdm_servers::Result<()> {
+//! use zdm_servers::postgres::{PgOptions, Postgres};
+//!
+//! let old = Postgres::start(PgOptions::new().version(12)).await?;
+//! let new = Postgres::start(PgOptions::new().version(18)).await?;
+//! println!("{} -> {}", old.url("postgres"), new.url("postgres"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! * [`postgres`]: PostgreSQL servers, and where they come from.
+//!
+//! # Environment
+//!
+//! | variable | what it does |
+//! |---|---|
+//! | `ZDM_TEST_PG_URL` | a PostgreSQL server to use instead of starting one, where the test allows it |
+//! | `ZDM_SERVERS_CACHE` | where fetched servers and prepared data folders are kept |
+//! | `ZDM_SERVERS_KEEP` | when set, the folder of a server (data and log) is not removed at its end |
+//!
+//! The cache is, by default, `zdm-servers` in `$XDG_CACHE_HOME` or `~/.cache`.
+//! Root runs its servers as `postgres` or `nobody`, who cannot enter a closed
+//! home: its cache is then `/var/cache/zdm-servers`, and the last resort is
+//! `zdm-servers-cache-<uid>` in the temporary folder. Remove it at any time.
+//!
+//! # What it does not do
+//!
+//! Skip. A server that is neither found nor fetched is an error that tells
+//! what was tried. It runs on Linux; macOS works with installed servers.
+
+mod account;
+mod cache;
+mod error;
+mod guardian;
+mod ports;
+pub mod postgres;
+//PROXY
+
+pub use self::error::{Error, Result};
+pub use self::postgres::{PgOptions, Postgres};
+//PROXY2

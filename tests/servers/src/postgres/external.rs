@@ -1,0 +1,96 @@
+//! A server that is already there, named by `ZDM_TEST_PG_URL`.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::thread;
+
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
+
+use super::database::open;
+use crate::error::{Doing, Error, Result};
+
+/// The variable with the URL of a superuser.
+pub(crate) const VARIABLE: &str = "ZDM_TEST_PG_URL";
+
+/// A share in a server that others use too: databases of our own.
+#[derive(Debug)]
+pub(crate) struct External {
+    config: Config,
+    /// In front of the name of each database.
+    prefix: String,
+    made: Mutex<Vec<String>>,
+}
+
+impl External {
+    /// The server of the environment, if one is named there.
+    pub(crate) fn of_environment() -> Result<Option<Self>> {
+        let Ok(url) = std::env::var(VARIABLE) else { return Ok(None) };
+        // The URL is not repeated in the error: it may hold a password.
+        let config: Config = url.parse().doing(|| format!("reading {VARIABLE}"))?;
+        let prefix = format!("zdm_{:08x}_", fastrand::Rng::new().u32(..));
+        Ok(Some(Self { config, prefix, made: Mutex::default() }))
+    }
+
+    /// What a database that the test calls `name` is called on the server.
+    pub(crate) fn name_of(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Remembers a database, to be dropped at the end.
+    pub(crate) fn made(&self, name: String) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        self.config.clone()
+    }
+
+    pub(crate) fn host(&self) -> String {
+        match self.config.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            Some(Host::Unix(path)) => path.to_string_lossy().into_owned(),
+            None => "127.0.0.1".into(),
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.config.get_ports().first().copied().unwrap_or(5432)
+    }
+
+    pub(crate) fn user(&self) -> String {
+        self.config.get_user().unwrap_or("postgres").into()
+    }
+
+    pub(crate) fn password(&self) -> Option<String> {
+        self.config.get_password().map(|password| String::from_utf8_lossy(password).into_owned())
+    }
+
+    /// The error of everything that only a server of our own can do.
+    pub(crate) fn refuse<T>(doing: &str) -> Result<T> {
+        Err(Error::new(doing)
+            .because(format!("the server is not ours: {VARIABLE} names it"))
+            .advise(format!("unset {VARIABLE}, or ask for a setting, so that a server is started")))
+    }
+}
+
+impl Drop for External {
+    fn drop(&mut self) {
+        let made = std::mem::take(&mut *self.made.lock().unwrap_or_else(PoisonError::into_inner));
+        let config = self.config.clone();
+        // We may be inside a runtime, where nothing may block on another.
+        let dropper = thread::spawn(move || {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+                return;
+            };
+            runtime.block_on(async {
+                let Ok(client) = open(&config).await else { return };
+                for name in made {
+                    // The best we can do: somebody may still be connected.
+                    let _ = client.batch_execute(&format!("DROP DATABASE IF EXISTS \"{name}\"")).await;
+                }
+            });
+        });
+        let _ = dropper.join();
+    }
+}

