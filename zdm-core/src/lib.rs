@@ -1,3 +1,9 @@
 //! zdm-core
+pub mod change;
+pub mod connect;
 mod error;
+mod position;
+pub mod schema;
+
 pub use error::{Error, ErrorKind, Result};
+pub use position::{Engine, Identity, Position};

@@ -1,0 +1,152 @@
+//! A table: its name, its columns, and what tells its rows apart.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::{Column, Constraint, Index, Trigger};
+use crate::{Engine, Error, ErrorKind};
+
+/// The name of a table: schema (or database) and name, both unquoted.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TableName {
+    /// PostgreSQL's and SQL Server's schema, MySQL's database.
+    pub schema: SmolStr,
+    /// The table's own name.
+    pub name: SmolStr,
+}
+
+impl TableName {
+    /// `schema.name`.
+    pub fn new(schema: impl Into<SmolStr>, name: impl Into<SmolStr>) -> Self {
+        Self { schema: schema.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+impl fmt::Debug for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Reads `schema.name`, split at the first dot.
+impl FromStr for TableName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.split_once('.') {
+            Some((schema, name)) if !schema.is_empty() && !name.is_empty() => Ok(Self::new(schema, name)),
+            _ => Err(Error::new(ErrorKind::Config, "a table is written as schema.name").with("got", text)),
+        }
+    }
+}
+
+/// What tells the rows of a table apart, in the log and in the target.
+///
+/// It is the *replica identity*: what an update or a delete carries of the
+/// old row. Positions index [`Table::columns`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Key {
+    /// These columns, in the key's order: the primary key, or a unique index
+    /// over columns that are never null.
+    Columns(Vec<usize>),
+    /// No key: a row is known by all its cells, and equal rows are told apart
+    /// by nothing. Changes match one such row at a time.
+    FullRow,
+    /// No key, and updates and deletes do not say which row they mean. Such a
+    /// table can be appended to and nothing else.
+    Nothing,
+}
+
+/// Where a table comes from, kept unchanged beside what stages made of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The engine that its native parts belong to.
+    pub engine: Engine,
+    /// Its name there.
+    pub name: TableName,
+    /// The engine's number for it (PostgreSQL's oid); 0 where there is none.
+    pub id: u32,
+    /// A fingerprint of its shape (columns, types, partitions, storage): DDL
+    /// changes it. Compared as text; empty where the engine gives none.
+    pub fingerprint: String,
+}
+
+/// A table, as it is on its way from source to sink.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Table {
+    /// The name that it has here, after the stages so far.
+    pub name: TableName,
+    /// Its columns, in the order of a row's cells.
+    pub columns: Vec<Column>,
+    /// What tells its rows apart.
+    pub key: Key,
+    /// The name of the primary key's constraint, where there is one and it is
+    /// the [`key`](Self::key).
+    pub key_name: Option<String>,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Indexes that are not constraints' own.
+    pub indexes: Vec<Index>,
+    /// Unique, check, exclusion and foreign-key constraints.
+    pub constraints: Vec<Constraint>,
+    /// Triggers.
+    pub triggers: Vec<Trigger>,
+    /// What follows the column list in the engine's CREATE TABLE (partition
+    /// or storage clauses); moved within the engine only.
+    pub options: Option<String>,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// Rows, as the engine's statistics estimate them.
+    pub estimated_rows: u64,
+    /// Bytes on disk, as the engine's statistics estimate them.
+    pub estimated_bytes: u64,
+}
+
+impl Table {
+    /// A table of that engine, with nothing but columns and a key.
+    pub fn new(engine: Engine, name: TableName, columns: Vec<Column>, key: Key) -> Self {
+        Self {
+            origin: Origin { engine, name: name.clone(), id: 0, fingerprint: String::new() },
+            name,
+            columns,
+            key,
+            key_name: None,
+            indexes: Vec::new(),
+            constraints: Vec::new(),
+            triggers: Vec::new(),
+            options: None,
+            comment: None,
+            estimated_rows: 0,
+            estimated_bytes: 0,
+        }
+    }
+
+    /// The key's column positions; empty when there is no key.
+    pub fn key_columns(&self) -> &[usize] {
+        match &self.key {
+            Key::Columns(columns) => columns,
+            Key::FullRow | Key::Nothing => &[],
+        }
+    }
+
+    /// Whether rows are told apart by key columns.
+    pub fn has_key(&self) -> bool {
+        matches!(self.key, Key::Columns(_))
+    }
+
+    /// The position of the column of that name.
+    pub fn position(&self, column: &str) -> Option<usize> {
+        self.columns.iter().position(|c| c.name == column)
+    }
+}
