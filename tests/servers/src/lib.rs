@@ -17,6 +17,7 @@
 //! ```
 //!
 //! * [`postgres`]: PostgreSQL servers, and where they come from.
+//! * [`proxy`]: a TCP proxy that cuts, slows and swallows connections.
 //!
 //! # Environment
 //!
@@ -42,8 +43,8 @@ mod error;
 mod guardian;
 mod ports;
 pub mod postgres;
-//PROXY
+pub mod proxy;
 
 pub use self::error::{Error, Result};
 pub use self::postgres::{PgOptions, Postgres};
-//PROXY2
+pub use self::proxy::Proxy;
