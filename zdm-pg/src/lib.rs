@@ -1,1 +1,2 @@
 //! zdm-pg
+mod position;
