@@ -1,5 +1,6 @@
 //! How far a run has come, and where that is kept.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -123,6 +124,9 @@ pub struct Record {
     pub phase: Phase,
     /// The source that the positions belong to.
     pub source: Identity,
+    /// The fingerprint of each table (by its name at the source) when the
+    /// run began: a resume refuses a table whose shape has changed since.
+    pub tables: BTreeMap<String, String>,
     /// Where the stream began.
     pub start: Option<Position>,
     /// Everything up to here is in the target.
@@ -148,6 +152,7 @@ impl Record {
             epoch: Epoch(1),
             phase: Phase::Preparing,
             source,
+            tables: BTreeMap::new(),
             start: None,
             position: None,
             goals: Vec::new(),

@@ -132,6 +132,10 @@ pub struct WriterOptions {
     pub purpose: Purpose,
     /// The run's tables as the target has them.
     pub schema: Arc<Schema>,
+    /// How many bytes of batches the writer may hold back (to coalesce them)
+    /// before it writes them into its open transaction. Beyond this the run's
+    /// budget could run dry and nothing move any more.
+    pub hold_back: usize,
     /// Where a row is read again that is missing here while a change does not
     /// carry all of it. Present during catch-up only: later such a row is an
     /// error.
@@ -139,9 +143,9 @@ pub struct WriterOptions {
 }
 
 impl WriterOptions {
-    /// Options without a reread.
+    /// Options without a reread, holding back at most 8 MiB.
     pub fn new(run: RunName, epoch: Epoch, purpose: Purpose, schema: Arc<Schema>) -> Self {
-        Self { run, epoch, purpose, schema, reread: None }
+        Self { run, epoch, purpose, schema, hold_back: 8 << 20, reread: None }
     }
 
     /// The same, with a place to read missing rows again.
