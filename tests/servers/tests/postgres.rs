@@ -4,7 +4,11 @@
 
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::NoTls;
+use tokio_postgres_rustls::MakeRustlsConnect;
 use zdm_servers::postgres::{Auth, Origin, PgOptions, Postgres, StopMode, TlsMode};
 use zdm_servers::{Proxy, proxy::Cut};
 
@@ -88,22 +92,25 @@ async fn tls_is_offered_or_required() {
 }
 
 #[tokio::test]
-async fn psql_checks_the_certificates() {
-    let server = Postgres::start(PgOptions::new().auth(Auth::Cert)).await.unwrap();
-    let other = Postgres::start(PgOptions::new().auth(Auth::Cert)).await.unwrap();
-    let psql = server.bin("psql").unwrap();
-    for (authority, works) in [(&server, true), (&other, false)] {
-        let identity = server.tls().unwrap().client("postgres").unwrap();
-        let status = std::process::Command::new(&psql)
-            .args(["-qAt", "-c", "select 1"])
-            .arg(server.url("postgres"))
-            .env("PGSSLMODE", "verify-full")
-            .env("PGSSLROOTCERT", authority.tls().unwrap().ca())
-            .env("PGSSLCERT", &identity.certificate)
-            .env("PGSSLKEY", &identity.key)
-            .output()
-            .unwrap();
-        assert_eq!(status.status.success(), works, "{}", String::from_utf8_lossy(&status.stderr));
+async fn certificates_prove_both_sides() {
+    let start = || Postgres::start(PgOptions::new().auth(Auth::Cert));
+    let (server, other) = tokio::try_join!(start(), start()).unwrap();
+    let (ours, theirs) = (server.tls().unwrap(), other.tls().unwrap());
+    for (authority, identity, works) in [
+        (ours, ours.client("postgres").unwrap(), true),
+        (theirs, ours.client("postgres").unwrap(), false),
+        (ours, theirs.client("postgres").unwrap(), false),
+        (ours, ours.client("another").unwrap(), false),
+    ] {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(authority.ca()).unwrap()).unwrap();
+        let certificate = CertificateDer::from_pem_file(&identity.certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(&identity.key).unwrap();
+        let config = ClientConfig::builder().with_root_certificates(roots);
+        let config = config.with_client_auth_cert(vec![certificate], key).unwrap();
+        let url = format!("{}?sslmode=require", server.url("postgres"));
+        let result = tokio_postgres::connect(&url, MakeRustlsConnect::new(config)).await;
+        assert_eq!(result.is_ok(), works, "{:?}", result.err());
     }
 }
 

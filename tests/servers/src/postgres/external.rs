@@ -1,11 +1,11 @@
 //! A server that is already there, named by `ZDM_TEST_PG_URL`.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use tokio_postgres::Config;
 use tokio_postgres::config::Host;
+use tokio_postgres::{Client, Config};
 
 use super::database::open;
 use crate::error::{Doing, Error, Result};
@@ -86,11 +86,33 @@ impl Drop for External {
             runtime.block_on(async {
                 let Ok(client) = open(&config).await else { return };
                 for name in made {
-                    // The best we can do: somebody may still be connected.
-                    let _ = client.batch_execute(&format!("DROP DATABASE IF EXISTS \"{name}\"")).await;
+                    // What is left is told by name: we may be unwinding, so nothing fails here.
+                    if let Err(error) = remove(&client, &name).await {
+                        eprintln!("the database {name} of the server at {VARIABLE} is left: {error}");
+                    }
                 }
             });
         });
         let _ = dropper.join();
+    }
+}
+
+/// Drops a database of ours with all that holds it: sessions and slots.
+async fn remove(client: &Client, name: &str) -> Result<(), tokio_postgres::Error> {
+    // The name is made of our prefix and the test's name for it.
+    let (literal, quoted) = (name.replace('\'', "''"), name.replace('"', "\"\""));
+    // Ended sessions take a moment to let go of a slot.
+    let mut tries = 0;
+    loop {
+        let sql = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{literal}';
+             SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '{literal}'"
+        );
+        let freed = client.batch_execute(&sql).await;
+        match freed.and(client.batch_execute(&format!("DROP DATABASE IF EXISTS \"{quoted}\"")).await) {
+            Err(_) if tries < 20 => tries += 1,
+            result => return result,
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use super::binaries::{Binaries, run};
 use super::options::{Origin, Version};
@@ -16,14 +16,16 @@ pub(crate) const MAJORS: std::ops::RangeInclusive<u16> = 12..=18;
 
 /// Finds or fetches what was asked for. Blocks, for as long as a download takes.
 pub(crate) fn find(version: Version, origin: Origin) -> Result<Binaries> {
-    static FOUND: OnceLock<Mutex<HashMap<(Version, Origin), Binaries>>> = OnceLock::new();
-    // Held while fetching: whoever wants the same must wait for it anyway.
-    let mut found = FOUND.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(binaries) = found.get(&(version, origin)) {
+    type Found = HashMap<(Version, Origin), Binaries>;
+    static FOUND: LazyLock<Mutex<Found>> = LazyLock::new(Mutex::default);
+    let found = || FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(binaries) = found().get(&(version, origin)) {
         return Ok(binaries.clone());
     }
+    // Not locked meanwhile: who looks for another version need not wait, and
+    // the cache sees to it that one version is fetched once.
     let binaries = look(version, origin)?;
-    found.insert((version, origin), binaries.clone());
+    found().insert((version, origin), binaries.clone());
     Ok(binaries)
 }
 

