@@ -46,6 +46,13 @@ pub struct SwitchRecord {
 /// session. Both let the run's own writers through.
 #[async_trait]
 pub trait Fence: Send + Sync {
+    /// The database's clock in milliseconds since 1970: leases are counted by
+    /// it, so that two machines whose clocks differ agree on what has run out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn now(&self) -> Result<i64>;
+
     /// Reads the record of a cutover; `None` if there is none.
     ///
     /// # Errors
@@ -56,7 +63,9 @@ pub trait Fence: Send + Sync {
     /// `Some`), renews its lease, or deletes it (`Some` to `None`).
     ///
     /// # Errors
-    /// `Fenced` if it is not `old`.
+    /// `Fenced` if it is not `old`; `Connection` if the outcome is unknown.
+    /// `Ok` means that a [`Hold::seal`] that expects another record than the
+    /// present one can no longer succeed, even if its COMMIT is under way.
     async fn swap(&self, run: &RunName, old: Option<&SwitchRecord>, new: Option<&SwitchRecord>)
     -> Result<()>;
 

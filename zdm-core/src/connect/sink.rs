@@ -26,6 +26,10 @@ pub trait Sink: Send + Sync {
     /// Brings the tables to a step of their making. Idempotent: it is called
     /// again after a kill, and finds some or all of it done.
     ///
+    /// One way leads back: [`Step::Finished`] on tables that are
+    /// [`Ready`](Step::Ready) disables the triggers and removes the foreign
+    /// keys again, since a cutover that was given up goes back to following.
+    ///
     /// # Errors
     /// `Conflict` at [`Step::Bare`] when a table is already there and holds
     /// rows, or has another shape; `Permission`; `Rejected` when the rows
