@@ -36,25 +36,22 @@ impl Instance {
     /// Prepares a folder, without starting the server in it. Blocks.
     pub(crate) fn prepare(options: &PgOptions) -> Result<Self> {
         let binaries = find::find(options.version, options.origin)?;
-        let dir = Folder::create()?;
-        let account = Account::of_servers();
-        let data = dir.0.join("data");
-        template::copy_to(&binaries, &data)?;
-        let sockets = dir.0.join("socket");
-        fs::create_dir(&sockets).doing(|| format!("creating {}", sockets.display()))?;
-        account.give(&sockets)?;
-        let tls = match options.tls == TlsMode::Off && options.auth != Auth::Cert {
-            true => None,
-            false => Some(TlsFiles::create(&dir.0.join("tls"))?),
-        };
-        conf::append(&data, &sockets, tls.as_ref(), options)?;
-        account.give(&dir.0)?;
+        let dir = create_folder()?;
+        let data = dir.join("data");
         let mut command = binaries.command("postgres");
         command.arg("-D").arg(&data);
         let keep = std::env::var_os("ZDM_SERVERS_KEEP").is_some();
-        let guardian = Guardian::spawn(&dir.0, keep, &command)?;
-        // From here on the folder is the guardian's to remove.
-        let dir = dir.keep();
+        // First of all, since from here on the folder is removed whatever happens.
+        let guardian = Guardian::spawn(&dir, keep, &command)?;
+        template::copy_to(&binaries, &data)?;
+        let sockets = dir.join("socket");
+        fs::create_dir(&sockets).doing(|| format!("creating {}", sockets.display()))?;
+        Account::of_servers().give(&sockets)?;
+        let tls = match options.tls == TlsMode::Off && options.auth != Auth::Cert {
+            true => None,
+            false => Some(TlsFiles::create(&dir.join("tls"))?),
+        };
+        conf::append(&data, &sockets, tls.as_ref(), options)?;
         Ok(Self { dir, binaries, tls, guardian, port: AtomicU16::new(0), patience: options.patience })
     }
 
@@ -167,41 +164,23 @@ impl Instance {
     }
 }
 
-/// The folder of a server, removed unless it is [kept](Self::keep).
-struct Folder(PathBuf);
-
-impl Folder {
-    fn create() -> Result<Self> {
-        let account = Account::of_servers();
-        let temp = std::env::temp_dir();
-        // The path of a unix socket may have 107 bytes, and ours adds some 50.
-        let parent = match account.reaches(&temp) && temp.as_os_str().len() < 55 {
-            true => temp,
-            false => PathBuf::from("/tmp"),
-        };
-        loop {
-            // Not from a generator that a test may have seeded.
-            let dir = parent.join(format!("zdm-pg-{:08x}", RandomState::new().hash_one(0) >> 32));
-            match DirBuilder::new().mode(0o700).create(&dir) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                result => {
-                    return result
-                        .map(|()| Self(dir.clone()))
-                        .doing(|| format!("creating {}", dir.display()));
-                }
-            }
-        }
-    }
-
-    fn keep(mut self) -> PathBuf {
-        std::mem::take(&mut self.0)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !self.0.as_os_str().is_empty() {
-            let _ = fs::remove_dir_all(&self.0);
+/// Creates the folder of a server, which is the account's from the start, so
+/// that a guardian under that account can remove it.
+fn create_folder() -> Result<PathBuf> {
+    let account = Account::of_servers();
+    let temp = std::env::temp_dir();
+    // The path of a unix socket may have 107 bytes, and ours adds some 50.
+    let parent = match account.reaches(&temp) && temp.as_os_str().len() < 55 {
+        true => temp,
+        false => PathBuf::from("/tmp"),
+    };
+    loop {
+        // Not from a generator that a test may have seeded.
+        let dir = parent.join(format!("zdm-pg-{:08x}", RandomState::new().hash_one(0) >> 32));
+        match DirBuilder::new().mode(0o700).create(&dir) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).doing(|| format!("creating {}", dir.display())),
+            Ok(()) => return account.give(&dir).map(|()| dir),
         }
     }
 }

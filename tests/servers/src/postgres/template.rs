@@ -42,6 +42,8 @@ pub(crate) fn copy_to(binaries: &Binaries, into: &Path) -> Result<()> {
 fn copy(from: &Path, into: &Path, account: &Account) -> Result<()> {
     let doing = || format!("copying {} to {}", from.display(), into.display());
     fs::create_dir(into).doing(doing)?;
+    // Before anything is in it: who may remove it must own it.
+    account.give(into)?;
     for entry in fs::read_dir(from).doing(doing)? {
         let entry = entry.doing(doing)?;
         let target = into.join(entry.file_name());
@@ -53,6 +55,5 @@ fn copy(from: &Path, into: &Path, account: &Account) -> Result<()> {
             account.give(&target)?;
         }
     }
-    fs::set_permissions(into, fs::Permissions::from_mode(0o700)).doing(doing)?;
-    account.give(into)
+    fs::set_permissions(into, fs::Permissions::from_mode(0o700)).doing(doing)
 }
