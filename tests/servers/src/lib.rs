@@ -25,6 +25,7 @@
 //! |---|---|
 //! | `ZDM_TEST_PG_URL` | a PostgreSQL server to use instead of starting one, where the test allows it |
 //! | `ZDM_SERVERS_CACHE` | where fetched servers and prepared data folders are kept |
+//! | `TMPDIR` | where servers live; in a `tmpfs` with room for them (40 MB each, and their WAL) they start faster |
 //! | `ZDM_SERVERS_KEEP` | when set, the folder of a server (data and log) is not removed at its end |
 //!
 //! The cache is, by default, `zdm-servers` in `$XDG_CACHE_HOME` or `~/.cache`.
@@ -35,7 +36,8 @@
 //! # What it does not do
 //!
 //! Skip. A server that is neither found nor fetched is an error that tells
-//! what was tried. It runs on Linux; macOS works with installed servers.
+//! what was tried. It is tested on Linux only, and nothing is fetched for any
+//! other system.
 
 mod account;
 mod cache;
