@@ -1,2 +1,11 @@
 //! zdm-pg
+
+pub mod config;
+#[allow(dead_code, reason = "the rooms that use all of it are being built")]
+mod connect;
+#[allow(dead_code, reason = "the rooms that use all of it are being built")]
+mod error;
+#[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod position;
+#[allow(dead_code, reason = "the rooms that use all of it are being built")]
+mod wire;
