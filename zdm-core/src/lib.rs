@@ -2,6 +2,7 @@
 pub mod change;
 pub mod connect;
 mod error;
+pub mod gate;
 pub mod pipeline;
 mod position;
 pub mod schema;
