@@ -7,5 +7,9 @@ mod connect;
 mod error;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod position;
+#[allow(dead_code, unused_imports, reason = "the rooms that use all of it are being built")]
+mod types;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod wire;
+
+pub use self::types::PgEncoding;

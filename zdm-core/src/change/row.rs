@@ -133,6 +133,12 @@ impl<'a> CellRef<'a> {
         }
     }
 
+    /// How the native cells of its batch are encoded, for who can take their
+    /// bytes as they are.
+    pub fn encoding(&self) -> &'a dyn super::Encoding {
+        &*self.batch.encoding
+    }
+
     /// Decodes it.
     ///
     /// # Errors

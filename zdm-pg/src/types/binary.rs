@@ -1,0 +1,85 @@
+//! The binary form of the types for which it is simple and the same in all
+//! versions. What is not here is asked for as text.
+
+use std::borrow::Cow;
+
+use zdm_core::change::{Date, DateTime, Value};
+
+use super::kind::Kind;
+
+/// Seconds and days from 1970-01-01 to 2000-01-01, from where PostgreSQL
+/// counts.
+const EPOCH_SECONDS: i64 = 946_684_800;
+const EPOCH_DAYS: i32 = 10_957;
+
+/// Reads a scalar's binary form. `None`: this kind is not read; `Some(None)`:
+/// the bytes are no value of it.
+pub(super) fn binary(kind: Kind, bytes: &[u8]) -> Option<Option<Value<'_>>> {
+    Some(match kind {
+        Kind::Bool => match bytes {
+            [0] => Some(Value::Bool(false)),
+            [1] => Some(Value::Bool(true)),
+            _ => None,
+        },
+        Kind::Int2 => bytes.try_into().ok().map(|b| Value::Int(i16::from_be_bytes(b).into())),
+        Kind::Int4 => bytes.try_into().ok().map(|b| Value::Int(i32::from_be_bytes(b).into())),
+        Kind::Int8 => bytes.try_into().ok().map(|b| Value::Int(i64::from_be_bytes(b))),
+        Kind::Oid => bytes.try_into().ok().map(|b| Value::UInt(u32::from_be_bytes(b).into())),
+        Kind::Float4 => bytes.try_into().ok().map(|b| Value::Float32(f32::from_be_bytes(b))),
+        Kind::Float8 => bytes.try_into().ok().map(|b| Value::Float64(f64::from_be_bytes(b))),
+        Kind::Text => text(bytes).map(Value::Text),
+        Kind::Json => text(bytes).map(Value::Json),
+        Kind::Jsonb => bytes.strip_prefix(&[1]).and_then(text).map(Value::Json),
+        Kind::Bytea => Some(Value::Bytes(Cow::Borrowed(bytes))),
+        Kind::Uuid => bytes.try_into().ok().map(Value::Uuid),
+        Kind::Date => bytes.try_into().ok().and_then(|b| date(i32::from_be_bytes(b))).map(Value::Date),
+        Kind::Timestamp => bytes.try_into().ok().map(|b| Value::DateTime(moment(i64::from_be_bytes(b)))),
+        Kind::TimestampTz => bytes.try_into().ok().map(|b| Value::Moment(moment(i64::from_be_bytes(b)))),
+        Kind::Numeric | Kind::Time | Kind::TimeTz | Kind::Interval | Kind::Bits | Kind::Native => {
+            return None;
+        }
+    })
+}
+
+fn text(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    std::str::from_utf8(bytes).ok().map(Cow::Borrowed)
+}
+
+fn date(days: i32) -> Option<Date> {
+    match days {
+        i32::MAX => Some(Date::INFINITY),
+        i32::MIN => Some(Date::NEG_INFINITY),
+        days => days.checked_add(EPOCH_DAYS).map(Date::from_days).filter(|date| date.is_finite()),
+    }
+}
+
+fn moment(micros: i64) -> DateTime {
+    match micros {
+        i64::MAX => DateTime::INFINITY,
+        i64::MIN => DateTime::NEG_INFINITY,
+        micros => DateTime::from_micros_since(micros, EPOCH_SECONDS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(kind: Kind, bytes: &[u8]) -> String {
+        binary(kind, bytes).unwrap().unwrap().to_string()
+    }
+
+    /// Bytes as PostgreSQL 15's send functions give them.
+    #[test]
+    fn known_bytes_are_read() {
+        assert_eq!(read(Kind::Int4, &[255, 255, 255, 254]), "-2");
+        assert_eq!(read(Kind::Date, &[0, 0, 0, 0]), "2000-01-01");
+        assert_eq!(read(Kind::Date, &[0x7f, 255, 255, 255]), "infinity");
+        assert_eq!(read(Kind::Timestamp, &[255; 8]), "1999-12-31 23:59:59.999999");
+        assert_eq!(read(Kind::TimestampTz, &i64::MIN.to_be_bytes()), "-infinityZ");
+        assert_eq!(read(Kind::Jsonb, b"\x01{}"), "{}");
+        assert_eq!(read(Kind::Float4, &[0x7f, 0xc0, 0, 0]), "NaN");
+        assert_eq!(binary(Kind::Int4, &[1]), Some(None));
+        assert_eq!(binary(Kind::Numeric, &[1]), None);
+    }
+}
