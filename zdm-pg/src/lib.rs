@@ -1,5 +1,7 @@
 //! zdm-pg
 
+#[allow(dead_code, reason = "the rooms that use all of it are being built")]
+mod changes;
 pub mod config;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod connect;
