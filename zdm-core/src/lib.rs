@@ -1,4 +1,5 @@
 //! zdm-core
+pub mod apply;
 pub mod change;
 pub mod connect;
 mod error;

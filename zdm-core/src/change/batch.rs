@@ -198,6 +198,21 @@ impl Batch {
         (0..run.rows).map(move |row| RowRef::of(&self.inner, run, row))
     }
 
+    /// One row of one of its runs, for who keeps its place instead of a
+    /// borrow.
+    ///
+    /// # Panics
+    /// If the run has no such row.
+    pub fn row<'a>(&'a self, run: &'a Run, row: usize) -> RowRef<'a> {
+        assert!(row < run.rows, "row {row} of {}", run.rows);
+        RowRef::of(&self.inner, run, row)
+    }
+
+    /// Whether both are parts of one batch, sharing its memory.
+    pub fn shares(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// All rows, in order, boundaries left out.
     pub fn rows(&self) -> impl Iterator<Item = RowRef<'_>> {
         self.items()
