@@ -15,3 +15,7 @@ mod types;
 mod wire;
 
 pub use self::types::PgEncoding;
+
+#[cfg(feature = "failpoints")]
+#[doc(hidden)]
+pub use self::wire::probe;

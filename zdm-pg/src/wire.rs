@@ -22,6 +22,8 @@ mod connection;
 mod copy;
 pub(crate) mod frame;
 mod gather;
+#[cfg(feature = "failpoints")]
+pub mod probe;
 mod rows;
 #[cfg(test)]
 mod script;

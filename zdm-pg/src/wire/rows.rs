@@ -10,6 +10,12 @@ use crate::error;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row(Vec<Option<String>>);
 
+impl From<Row> for Vec<Option<String>> {
+    fn from(row: Row) -> Self {
+        row.0
+    }
+}
+
 impl Row {
     pub(super) fn read(body: &DataRowBody) -> Result<Self> {
         let cell = |range: Option<std::ops::Range<usize>>| {
