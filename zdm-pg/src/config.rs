@@ -68,6 +68,7 @@ pub struct PgConfig {
     publication: Option<String>,
     schema: String,
     status_interval: Duration,
+    begin_timeout: Duration,
 }
 
 /// When a silent TCP peer is asked whether it still lives.
@@ -183,6 +184,11 @@ impl PgConfig {
     /// How often the server hears how far we have come.
     pub fn status_interval(&self) -> Duration {
         self.status_interval
+    }
+
+    /// How long the start of a run may wait for transactions in progress.
+    pub fn begin_timeout(&self) -> Duration {
+        self.begin_timeout
     }
 
     pub(crate) fn keepalive(&self) -> Option<Keepalive> {

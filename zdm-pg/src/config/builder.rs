@@ -69,6 +69,8 @@ pub struct PgConfigBuilder {
     pub(super) schema: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", with = "seconds")]
     pub(super) status_interval: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "seconds")]
+    pub(super) begin_timeout: Option<Duration>,
 }
 
 /// One setter for each field, so that their docs stand in one place.
@@ -135,6 +137,9 @@ setters! {
     schema: String;
     /// How often the server hears how far we have come. Default: 10 s.
     status_interval: Duration;
+    /// How long the start of a run may wait for the transactions that are in
+    /// progress. Default: 10 min.
+    begin_timeout: Duration;
 }
 
 impl PgConfigBuilder {
@@ -209,6 +214,7 @@ impl PgConfigBuilder {
             publication: self.publication.map(|name| object_name("publication", name)).transpose()?,
             schema: own_schema(self.schema.unwrap_or_else(|| "zdm".to_owned()))?,
             status_interval: positive("status_interval", self.status_interval)?,
+            begin_timeout: positive("begin_timeout", self.begin_timeout.or(Some(Duration::from_secs(600))))?,
         })
     }
 
@@ -271,6 +277,7 @@ impl From<PgConfig> for PgConfigBuilder {
             publication: config.publication,
             schema: Some(config.schema),
             status_interval: Some(config.status_interval),
+            begin_timeout: Some(config.begin_timeout),
         }
     }
 }

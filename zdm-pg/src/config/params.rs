@@ -76,6 +76,7 @@ impl PgConfigBuilder {
             "slot" => self.slot = Some(value.to_owned()),
             "publication" => self.publication = Some(value.to_owned()),
             "schema" => self.schema = Some(value.to_owned()),
+            "begin_timeout" => self.begin_timeout = Some(seconds("begin_timeout", value)?),
             "status_interval" => self.status_interval = Some(seconds("status_interval", value)?),
             _ if harmless(key, value) => {}
             _ if KNOWN_TO_LIBPQ.contains(&key) => {
