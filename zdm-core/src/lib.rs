@@ -4,8 +4,10 @@ pub mod change;
 pub mod connect;
 mod error;
 pub mod gate;
+pub mod migrate;
 pub mod pipeline;
 mod position;
+pub mod run;
 pub mod schema;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,30 @@
+//! The driver: moves batches from a source to a sink, and knows nothing of
+//! either but their traits.
+//!
+//! | file | what it drives |
+//! |---|---|
+//! | `copy` | chunks of the initial copy, several at once |
+//! | `follow` | the stream, grouped into target transactions |
+//! | `reread` | rows that the stream does not carry whole |
+//! | `retry` | again after an error that a retry can help |
+//! | `status` | what can be watched |
+//!
+//! Between the three cursors of a stream (received, applied, acknowledged)
+//! stand two rules. A position is *applied* when the sink has made it durable
+//! together with its rows, and not before. It is *acknowledged* to the source
+//! only then. So a kill anywhere costs repeated work and nothing else.
+
+mod copy;
+mod follow;
+mod reread;
+mod retry;
+mod status;
+mod throttle;
+
+pub(crate) use copy::Copy;
+pub(crate) use follow::{Durable, Follow, Stop};
+pub(crate) use reread::SourceReread;
+pub use retry::Retry;
+pub(crate) use status::StatusHandle;
+pub use status::{Status, TableStatus};
+pub use throttle::Throttle;
