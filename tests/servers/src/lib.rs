@@ -17,6 +17,7 @@
 //! ```
 //!
 //! * [`postgres`]: PostgreSQL servers, and where they come from.
+//! * [`compare`](mod@compare): two databases compared by plain SQL.
 //! * [`proxy`]: a TCP proxy that cuts, slows and swallows connections.
 //!
 //! # Environment
@@ -41,6 +42,7 @@
 
 mod account;
 mod cache;
+pub mod compare;
 mod error;
 mod guardian;
 mod ports;
