@@ -1,6 +1,7 @@
 //! zdm-core
 pub mod apply;
 pub mod change;
+pub mod checkpoint;
 pub mod connect;
 mod error;
 pub mod gate;

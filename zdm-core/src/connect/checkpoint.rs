@@ -13,7 +13,7 @@ use crate::{Error, ErrorKind, Identity, Position, Result};
 
 /// The name of a run: lower-case letters, digits and `_`, at most 40. It
 /// names what the run keeps on servers (`zdm_<run>`).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunName(String);
 

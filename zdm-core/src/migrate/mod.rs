@@ -1,1 +1,156 @@
-//! m
+//! The life of a move: assess, copy, catch up, follow, cut over.
+//!
+//! A [`Migration`] is built once and run as often as it takes: each start
+//! reads the run's durable record and goes on from there. Killed at any
+//! moment, the same call resumes.
+//!
+//! ```no_run
+//! # async fn example(
+//! #     source: impl zdm_core::connect::Source + 'static,
+//! #     sink: impl zdm_core::connect::Sink + 'static,
+//! # ) -> zdm_core::Result<()> {
+//! use tokio_util::sync::CancellationToken;
+//! use zdm_core::migrate::Migration;
+//!
+//! let migration = Migration::between(source, sink).build()?;
+//! for finding in migration.assess().await? {
+//!     println!("{finding}");
+//! }
+//! let mut running = migration.start(CancellationToken::new());
+//! running.followed().await?; // copied, caught up, indexes and constraints built
+//! println!("{:?}", running.status());
+//! running.stop().await?; // or cut over
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | phase | what is durable when it is entered |
+//! |---|---|
+//! | preparing | the run's record, with the source's identity |
+//! | copying | the start of the stream, the bare tables |
+//! | catching up | all chunks, the keys, the points that each chunk has seen |
+//! | following | all indexes and constraints but foreign keys |
+//! | switched | the source's seal and the record that says so |
+
+mod attempt;
+mod options;
+mod running;
+mod start;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use options::{Builder, Options};
+pub use running::{Outcome, Running, Until};
+
+use crate::connect::{Checkpoint, Finding, Role, Sink, Source};
+use crate::pipeline::Transform;
+use crate::run::{Durable, Status, StatusHandle, Throttle};
+use crate::{Result, connect};
+
+/// A move of some tables from a source to a sink.
+#[derive(Clone)]
+pub struct Migration {
+    plan: Arc<Plan>,
+}
+
+/// What a migration is made of, shared by everything that runs for it.
+pub(crate) struct Plan {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) stages: Arc<dyn Transform>,
+    pub(crate) checkpoint: Arc<dyn Checkpoint>,
+    /// Whether the sink's writers keep the checkpoint in their transactions.
+    pub(crate) own_checkpoint: bool,
+    /// Whether rows that are there are copied before changes are followed.
+    pub(crate) copy: bool,
+    pub(crate) options: Options,
+    pub(crate) throttle: Throttle,
+    pub(crate) status: StatusHandle,
+    pub(crate) durable: Durable,
+}
+
+impl Migration {
+    /// Begins to describe a move from `source` to `sink`.
+    pub fn between(source: impl Source + 'static, sink: impl Sink + 'static) -> Builder {
+        Builder::new(Arc::new(source), Arc::new(sink), true)
+    }
+
+    /// The same, for connectors that are shared already.
+    pub fn between_shared(source: Arc<dyn Source>, sink: Arc<dyn Sink>) -> Builder {
+        Builder::new(source, sink, true)
+    }
+
+    pub(crate) fn from_plan(plan: Plan) -> Self {
+        Self { plan: Arc::new(plan) }
+    }
+
+    /// What stands in the way of the run, the worst first. Changes nothing.
+    ///
+    /// # Errors
+    /// When a side cannot be reached.
+    pub async fn assess(&self) -> Result<Vec<Finding>> {
+        let plan = &self.plan;
+        let schema = plan.source.describe(&plan.options.tables).await?;
+        plan.assess(&schema).await
+    }
+
+    /// Starts or resumes the run in a task of its own.
+    ///
+    /// Cancelling the token ends it at a durable position.
+    pub fn start(&self, cancel: CancellationToken) -> Running {
+        Running::start(Arc::clone(&self.plan), Until::Cancelled, cancel)
+    }
+
+    /// Runs until the target has caught up with what the source's log held
+    /// when it got there, then ends.
+    ///
+    /// # Errors
+    /// The first error that no retry could help; the same call resumes.
+    pub async fn run_until(&self, until: Until, cancel: CancellationToken) -> Result<Outcome> {
+        Running::start(Arc::clone(&self.plan), until, cancel).wait().await
+    }
+
+    /// How far the run is, now and from now on.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.plan.status.subscribe()
+    }
+
+    /// The bound on the copy's speed; it can be changed while it runs.
+    pub fn throttle(&self) -> &Throttle {
+        &self.plan.throttle
+    }
+
+    /// The durable state of the run, if it has one.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be read.
+    pub async fn state(&self) -> Result<Option<connect::State>> {
+        self.plan.checkpoint.load(&self.plan.options.run).await
+    }
+}
+
+impl Plan {
+    pub(crate) async fn assess(&self, schema: &crate::schema::Schema) -> Result<Vec<Finding>> {
+        let run = &self.options.run;
+        let mut findings = self.stages.check(schema);
+        if let Some(assess) = self.source.capabilities().assess {
+            findings.extend(assess.assess(Role::Source, run, schema).await?);
+        }
+        if let Some(assess) = self.sink.capabilities().assess
+            && let Ok(target) = self.stages.schema(schema)
+        {
+            findings.extend(assess.assess(Role::Target, run, &target).await?);
+        }
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        Ok(findings)
+    }
+}
+
+impl std::fmt::Debug for Migration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Migration").field("options", &self.plan.options).finish_non_exhaustive()
+    }
+}

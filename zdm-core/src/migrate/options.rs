@@ -1,0 +1,179 @@
+//! What a migration can be told, checked once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Migration, Plan};
+use crate::checkpoint::MemoryCheckpoint;
+use crate::connect::{Checkpoint, ChunkSize, RunName, Sink, Source};
+use crate::pipeline::{Identity, Transform};
+use crate::run::{Durable, Retry, StatusHandle, Throttle};
+use crate::schema::Selection;
+use crate::{Error, ErrorKind, Result};
+
+/// How a migration runs. Every field has a default that suits most.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Options {
+    /// The name of the run: names what it keeps on the servers, so that two
+    /// runs can work side by side.
+    pub run: RunName,
+    /// Which tables to move.
+    pub tables: Selection,
+    /// Chunks copied at once, each with a connection to either side. Default
+    /// 2.
+    pub jobs: usize,
+    /// How large a chunk is.
+    pub chunk: ChunkSize,
+    /// Bytes that may be under way between source and sink. Default 32 MiB.
+    pub budget: u32,
+    /// A group of transactions is committed to the target at this size, in
+    /// bytes as they were read. Default 4 MiB.
+    pub group: usize,
+    /// A group is committed at the latest after this time while the stream is
+    /// busy; idle, it is committed at once. Default 200 ms.
+    pub linger: Duration,
+    /// How often a position is kept that bears no rows, so that the source
+    /// can let go of its log. Default 2 s.
+    pub idle_interval: Duration,
+    /// The copy's speed in bytes a second; 0 is without bound.
+    pub max_rate: u64,
+    /// What happens after an error that a retry can help.
+    pub retry: Retry,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            run: RunName::default(),
+            tables: Selection::default(),
+            jobs: 2,
+            chunk: ChunkSize::default(),
+            budget: 32 << 20,
+            group: 4 << 20,
+            linger: Duration::from_millis(200),
+            idle_interval: Duration::from_secs(2),
+            max_rate: 0,
+            retry: Retry::default(),
+        }
+    }
+}
+
+impl Options {
+    fn check(&self) -> Result<()> {
+        let wrong = |message: &str| Err(Error::new(ErrorKind::Config, message));
+        if !(1..=256).contains(&self.jobs) {
+            return wrong("jobs must be between 1 and 256");
+        }
+        if self.budget < 1 << 20 {
+            return wrong("the budget must be at least 1 MiB (1048576)");
+        }
+        // A group that is gathered holds its bytes; beyond half of the budget
+        // the source might have none left to go on with.
+        if self.group > self.budget as usize / 2 {
+            return wrong("a group must be at most half of the budget: lower `group` or raise `budget`");
+        }
+        if self.chunk.bytes == 0 {
+            return wrong("a chunk must have a size: give `chunk.bytes`, for example 67108864");
+        }
+        if self.idle_interval.is_zero() {
+            return wrong("the idle interval must be longer than zero");
+        }
+        Ok(())
+    }
+}
+
+/// Describes a [`Migration`].
+pub struct Builder {
+    source: Arc<dyn Source>,
+    sink: Arc<dyn Sink>,
+    stages: Arc<dyn Transform>,
+    checkpoint: Option<Arc<dyn Checkpoint>>,
+    copy: bool,
+    options: Options,
+}
+
+impl Builder {
+    pub(crate) fn new(source: Arc<dyn Source>, sink: Arc<dyn Sink>, copy: bool) -> Self {
+        Self { source, sink, stages: Arc::new(Identity), checkpoint: None, copy, options: Options::default() }
+    }
+
+    /// Sends rows and changes through these stages.
+    #[must_use]
+    pub fn through(mut self, stages: Arc<dyn Transform>) -> Self {
+        self.stages = stages;
+        self
+    }
+
+    /// Runs with these options.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Names the run.
+    #[must_use]
+    pub fn named(mut self, run: RunName) -> Self {
+        self.options.run = run;
+        self
+    }
+
+    /// Moves these tables.
+    #[must_use]
+    pub fn tables(mut self, tables: Selection) -> Self {
+        self.options.tables = tables;
+        self
+    }
+
+    /// Keeps progress there, for a sink that has no place of its own. Without
+    /// one it is kept in memory and a restart begins anew.
+    #[must_use]
+    pub fn checkpoint(mut self, checkpoint: Arc<dyn Checkpoint>) -> Self {
+        self.checkpoint = Some(checkpoint);
+        self
+    }
+
+    /// The migration.
+    ///
+    /// # Errors
+    /// `Config` when an option cannot work, or when a checkpoint is given for
+    /// a sink that keeps its own (only that one is exactly once).
+    pub fn build(self) -> Result<Migration> {
+        self.options.check()?;
+        let own = self.sink.checkpoint();
+        let own_checkpoint = own.is_some();
+        let checkpoint = match (own, self.checkpoint) {
+            (Some(_), Some(_)) => {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    "this sink keeps progress together with its rows: leave the checkpoint out",
+                ));
+            }
+            (Some(own), None) => own,
+            (None, Some(given)) => given,
+            (None, None) => Arc::new(MemoryCheckpoint::default()),
+        };
+        Ok(Migration::from_plan(Plan {
+            source: self.source,
+            sink: self.sink,
+            stages: self.stages,
+            checkpoint,
+            own_checkpoint,
+            copy: self.copy,
+            throttle: Throttle::new(self.options.max_rate),
+            status: StatusHandle::new(self.options.run.clone()),
+            durable: Durable::new(),
+            options: self.options,
+        }))
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("options", &self.options).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,164 @@
+//! A run that is under way: attempts, one after the other, until it ends.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Plan;
+use crate::connect::Phase;
+use crate::run::Status;
+use crate::{Error, ErrorKind, Position, Result};
+
+/// How long a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Until its token is cancelled.
+    Cancelled,
+    /// Until the target has everything that the source's log held when the
+    /// copy was complete and the stream was opened for good.
+    CaughtUp,
+}
+
+/// How a run ended without an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The token was cancelled; the same call resumes here.
+    Stopped {
+        /// Durable up to here; `None` before the stream has a start.
+        position: Option<Position>,
+    },
+    /// The target has caught up.
+    CaughtUp {
+        /// Durable up to here.
+        position: Position,
+    },
+    /// The run was cut over already: the target is the active side.
+    Switched {
+        /// The last position of the source.
+        position: Option<Position>,
+    },
+}
+
+/// A run in a task of its own. Dropping it cancels the run and does not wait:
+/// [`stop`](Self::stop) does.
+#[derive(Debug)]
+pub struct Running {
+    task: JoinHandle<Result<Outcome>>,
+    cancel: CancellationToken,
+    status: watch::Receiver<Status>,
+}
+
+impl Running {
+    pub(crate) fn start(plan: Arc<Plan>, until: Until, cancel: CancellationToken) -> Self {
+        let cancel = cancel.child_token();
+        let status = plan.status.subscribe();
+        let token = cancel.clone();
+        let task = tokio::spawn(async move { plan.run(until, token).await });
+        Self { task, cancel, status }
+    }
+
+    /// How far it is, now.
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// How far it is, now and from now on.
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Waits until the target shows true states of the source and has its
+    /// indexes and constraints. Cancel-safe.
+    ///
+    /// # Errors
+    /// The run's own error if it ends before.
+    pub async fn followed(&mut self) -> Result<()> {
+        let followed = |status: &Status| status.phase >= Some(Phase::Following);
+        tokio::select! {
+            seen = self.status.wait_for(followed) => match seen {
+                Ok(_) => return Ok(()),
+                Err(_) => return Err(gone()),
+            },
+            ended = &mut self.task => ended.map_err(|_| gone())??,
+        };
+        if followed(&self.status.borrow()) {
+            return Ok(());
+        }
+        Err(Error::cancelled().during("migrate.follow"))
+    }
+
+    /// Ends it at a durable position, and waits for that.
+    ///
+    /// # Errors
+    /// The run's own error.
+    pub async fn stop(self) -> Result<Outcome> {
+        self.cancel.cancel();
+        self.wait().await
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// The run's own error.
+    pub async fn wait(mut self) -> Result<Outcome> {
+        (&mut self.task).await.map_err(|_| gone())?
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::Other, "the task of the run is gone: it panicked or its runtime was shut down")
+}
+
+impl Plan {
+    /// Attempts until one ends without an error, or with one that no retry
+    /// can help. Each attempt begins by raising the run's epoch, so whatever
+    /// the one before left open is settled first.
+    pub(crate) async fn run(&self, until: Until, cancel: CancellationToken) -> Result<Outcome> {
+        let mut delays = self.options.retry.delays();
+        let mut durable_at = None;
+        loop {
+            let error = match self.attempt(until, &cancel).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) if cancel.is_cancelled() && error.kind() == ErrorKind::Cancelled => {
+                    let position = self.durable.position().borrow().clone();
+                    return Ok(Outcome::Stopped { position });
+                }
+                Err(error) => error,
+            };
+            let now_at = self.progress_mark();
+            if durable_at.as_ref() != Some(&now_at) {
+                delays = self.options.retry.delays();
+                durable_at = Some(now_at);
+            }
+            let Some(delay) = (if error.is_retryable() { delays.next() } else { None }) else {
+                return Err(error);
+            };
+            self.status.retrying(&error, delay);
+            tokio::select! {
+                () = cancel.cancelled() => {
+                    let position = self.durable.position().borrow().clone();
+                    return Ok(Outcome::Stopped { position });
+                }
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+    }
+
+    /// Changes whenever something has become durable.
+    fn progress_mark(&self) -> (Option<Position>, u64) {
+        let status = self.status.subscribe();
+        let status = status.borrow();
+        (status.position.clone(), status.rows_copied)
+    }
+}

@@ -1,0 +1,166 @@
+//! The beginning of an attempt: take the run over, or create it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Plan;
+use crate::connect::{Phase, Record, Severity, Snapshot, State, Step};
+use crate::schema::Schema;
+use crate::{Error, ErrorKind, Result};
+
+/// Both shapes of what is moved, and where the run stands.
+pub(super) struct Start {
+    pub(super) source: Arc<Schema>,
+    pub(super) target: Arc<Schema>,
+    pub(super) state: State,
+}
+
+impl Plan {
+    /// Raises the epoch of a run that is there, or creates it and prepares
+    /// both sides. In the end the run is in phase `Copying` or later.
+    pub(super) async fn begin(&self) -> Result<Start> {
+        let identity = self.source.identity().await?;
+        let known = match self.checkpoint.load(&self.options.run).await? {
+            Some(_) => Some(self.checkpoint.raise(&self.options.run).await?),
+            None => None,
+        };
+        let source = self.source.describe(&self.options.tables).await?;
+        if source.tables.is_empty() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                "no table matches: check the patterns and the rights to see it",
+            )
+            .with("patterns", self.options.tables.patterns().join(", ")));
+        }
+        let source = Arc::new(source);
+        let state = match known {
+            Some(state) => {
+                state.record.source.expect(&identity)?;
+                unchanged(&state.record.tables, &source)?;
+                state
+            }
+            None => {
+                self.refuse_blockers(&source).await?;
+                let mut record = Record::new(self.options.run.clone(), identity);
+                record.tables = fingerprints(&source);
+                self.checkpoint.create(&record).await?;
+                State { record, chunks: Vec::new() }
+            }
+        };
+        let target = Arc::new(self.stages.schema(&source)?);
+        self.status.restored(
+            state.record.rows_copied,
+            state.record.changes_applied,
+            state.record.position.clone(),
+        );
+        let mut start = Start { source, target, state };
+        if start.state.record.phase == Phase::Preparing {
+            match self.prepare(&mut start).await {
+                // Nothing is left half done by a start that was refused; one
+                // that was only interrupted goes on from here next time.
+                Err(error) if !error.is_retryable() && error.kind() != ErrorKind::Cancelled => {
+                    self.undo().await;
+                    return Err(error);
+                }
+                other => other?,
+            }
+        }
+        Ok(start)
+    }
+
+    /// The run's snapshot, when its start was fixed before.
+    pub(super) async fn snapshot(&self, start: &Start) -> Result<Arc<dyn Snapshot>> {
+        self.source.snapshot(&self.options.run, &start.source, start.state.record.position.as_ref()).await
+    }
+
+    async fn prepare(&self, start: &mut Start) -> Result<()> {
+        self.status
+            .phase(Phase::Preparing, "fixing the start of the stream and waiting for transactions under way");
+        let snapshot = self.source.snapshot(&self.options.run, &start.source, None).await?;
+        fail::fail_point!("start::snapshot");
+        self.status.phase(Phase::Preparing, "making the tables");
+        self.sink.prepare(&self.options.run, &start.target, Step::Bare).await?;
+        fail::fail_point!("start::prepared");
+        let mut record = start.state.record.clone();
+        record.phase = if self.copy { Phase::Copying } else { Phase::Following };
+        record.start = Some(snapshot.start().clone());
+        record.position = Some(snapshot.start().clone());
+        self.enter(start, record).await
+    }
+
+    /// Makes a new phase durable.
+    pub(super) async fn enter(&self, start: &mut Start, record: Record) -> Result<()> {
+        self.checkpoint.swap(&start.state.record, &record).await?;
+        fail::fail_point!("start::entered");
+        start.state.record = record;
+        Ok(())
+    }
+
+    /// Reads the record again, still under our epoch.
+    pub(super) async fn reload(&self, start: &mut Start) -> Result<()> {
+        let run = &self.options.run;
+        let state = self.checkpoint.load(run).await?;
+        let epoch = start.state.record.epoch;
+        match state {
+            Some(state) if state.record.epoch == epoch => start.state = state,
+            _ => {
+                return Err(
+                    Error::new(ErrorKind::Fenced, "another process has taken over this run").with("run", run)
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn refuse_blockers(&self, schema: &Schema) -> Result<()> {
+        let blockers: Vec<_> = self
+            .assess(schema)
+            .await?
+            .into_iter()
+            .filter(|finding| finding.severity == Severity::Blocker)
+            .map(|finding| finding.to_string())
+            .collect();
+        if blockers.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Config, format!("the run cannot start: {}", blockers.join("; "))))
+    }
+
+    /// Takes back what a refused start has made. Best effort: its own errors
+    /// would only hide the one that matters.
+    async fn undo(&self) {
+        let run = &self.options.run;
+        if let Err(error) = self.source.release(run).await {
+            tracing::warn!(%run, %error, "could not release what the run keeps at the source");
+        }
+        if let Err(error) = self.checkpoint.remove(run).await {
+            tracing::warn!(%run, %error, "could not remove the run's record");
+        }
+    }
+}
+
+fn fingerprints(schema: &Schema) -> BTreeMap<String, String> {
+    schema.tables.iter().map(|t| (t.origin.name.to_string(), t.origin.fingerprint.clone())).collect()
+}
+
+/// Refuses a table whose shape is not the one that the run began with.
+fn unchanged(was: &BTreeMap<String, String>, schema: &Schema) -> Result<()> {
+    let is = fingerprints(schema);
+    let tell = |message: &str, table: &str| {
+        Err(Error::new(ErrorKind::SchemaChanged, format!("{message}: drop the run and start anew"))
+            .with("table", table))
+    };
+    for (table, fingerprint) in was {
+        match is.get(table) {
+            None => return tell("a table of this run is gone from the source, or from the selection", table),
+            Some(now) if now != fingerprint => {
+                return tell("a table has changed its shape since the run began", table);
+            }
+            Some(_) => {}
+        }
+    }
+    match is.keys().find(|table| !was.contains_key(*table)) {
+        Some(table) => tell("a table has been added to the selection since the run began", table),
+        None => Ok(()),
+    }
+}
