@@ -53,7 +53,11 @@ impl fmt::Display for Comparison {
             writeln!(f, "{missing}")?;
         }
         for table in self.tables.iter().filter(|t| t.different > 0) {
-            writeln!(f, "{}: {} rows against {}, {} differ", table.table, table.left, table.right, table.different)?;
+            writeln!(
+                f,
+                "{}: {} rows against {}, {} differ",
+                table.table, table.left, table.right, table.different
+            )?;
             table.examples.iter().try_for_each(|row| writeln!(f, "  {row}"))?;
         }
         Ok(())
