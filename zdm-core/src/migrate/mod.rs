@@ -33,6 +33,7 @@
 //! | switched | the source's seal and the record that says so |
 
 mod attempt;
+pub mod cutover;
 mod options;
 mod running;
 mod start;

@@ -1,0 +1,164 @@
+//! Step 0: what can be known before anybody is made to wait.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::{Cutover, CutoverOptions, Lag, Recover, lacks, recover};
+use crate::connect::{Finding, Phase, Severity, SwitchState};
+use crate::schema::{Schema, Selection, Table};
+use crate::{Error, ErrorKind, Result};
+
+/// What the checks expect of the pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Forecast {
+    /// How far the target was behind.
+    pub lag: Lag,
+    /// How long the drain will take, if there is a rate to tell from.
+    pub drain: Option<Duration>,
+    /// How long the hold took to get, when it was tried.
+    pub hold: Option<Duration>,
+}
+
+impl Cutover {
+    pub(super) async fn checks(&self) -> Result<Forecast> {
+        refuse_blockers(&self.findings)?;
+        self.check_capabilities()?;
+        self.check_record().await?;
+        if self.follower.phase() != Phase::Following {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "the target is not a whole copy yet: cut over when the run is following",
+            )
+            .with("phase", self.follower.phase())
+            .during("cutover.check"));
+        }
+        self.check_shape().await?;
+        if let Some(sequences) = self.source.capabilities().sequences {
+            sequences.read(&self.source_schema).await?;
+        }
+        let lag = self.follower.lag();
+        let drain = refuse_lag(lag, &self.options)?;
+        let hold = if self.options.try_hold { Some(self.try_hold().await?) } else { None };
+        Ok(Forecast { lag, drain, hold })
+    }
+
+    fn check_capabilities(&self) -> Result<()> {
+        self.source_fence()?;
+        self.target_fence()?;
+        let (source, sink) = (self.source.capabilities(), self.sink.capabilities());
+        if !self.source_schema.sequences.is_empty() && source.sequences.is_none() {
+            return Err(lacks("source", "read its sequences"));
+        }
+        if !self.target_schema.sequences.is_empty() && sink.sequences.is_none() {
+            return Err(lacks("target", "set its sequences"));
+        }
+        Ok(())
+    }
+
+    /// An unfinished cutover of an earlier start is undone first; one that
+    /// has happened is not done again.
+    async fn check_record(&self) -> Result<()> {
+        match self.source_fence()?.record(&self.run).await? {
+            None => Ok(()),
+            Some(record) if record.state == SwitchState::Switched => Err(Error::new(
+                ErrorKind::Conflict,
+                "this run has switched already: the source is sealed, point the application at the target",
+            )
+            .with("target", record.target)
+            .during("cutover.check")),
+            Some(_) => recover(Recover {
+                run: &self.run,
+                epoch: self.epoch,
+                source: self.source.as_ref(),
+                sink: self.sink.as_ref(),
+                target_schema: &self.target_schema,
+                gate: self.gate.as_ref(),
+                patience: Duration::ZERO,
+                lease: self.options.lease,
+            })
+            .await
+            .map(drop),
+        }
+    }
+
+    /// The source's tables are still those that were copied. Also asked
+    /// under the fence: DDL makes no rows.
+    pub(super) async fn check_shape(&self) -> Result<()> {
+        let names = self.source_schema.tables.iter().map(|t| t.origin.name.to_string());
+        let now = self.source.describe(&Selection::new(names)?).await?;
+        same_shape(&self.source_schema, &now)
+    }
+
+    async fn try_hold(&self) -> Result<Duration> {
+        let began = tokio::time::Instant::now();
+        let hold = self.source_fence()?.hold(&self.run, &self.source_schema, self.options.hold).await?;
+        let took = began.elapsed();
+        hold.release().await?;
+        Ok(took)
+    }
+}
+
+fn refuse_blockers(findings: &[Finding]) -> Result<()> {
+    let mut blockers = findings.iter().filter(|f| f.severity == Severity::Blocker);
+    let Some(first) = blockers.next() else { return Ok(()) };
+    let mut words = first.to_string();
+    for more in blockers {
+        // Writing to a string cannot fail.
+        let _ = write!(words, "; {more}");
+    }
+    Err(Error::new(ErrorKind::Config, words).during("cutover.check"))
+}
+
+/// Refuses a drain that will not fit its budget; gives what it will take.
+fn refuse_lag(lag: Lag, options: &CutoverOptions) -> Result<Option<Duration>> {
+    let drain = lag.drain();
+    let fits = match drain {
+        Some(drain) => drain <= options.drain,
+        None => lag.bytes <= options.lag,
+    };
+    if fits {
+        return Ok(drain);
+    }
+    let error = Error::new(
+        ErrorKind::Timeout,
+        "the target is too far behind to drain within the budget: wait until it has caught up, cut over \
+         when fewer writes come, or allow a longer drain",
+    )
+    .with("bytes_behind", lag.bytes)
+    .with("budget_ms", options.drain.as_millis());
+    let error = match drain {
+        Some(drain) => error.with("predicted_ms", drain.as_millis()),
+        None => error,
+    };
+    Err(error.during("cutover.check"))
+}
+
+fn same_shape(was: &Schema, now: &Schema) -> Result<()> {
+    let changed = |table: &Table, what: &str| {
+        Err(Error::new(
+            ErrorKind::SchemaChanged,
+            format!(
+                "the table {} {what} since it was described: bring the target's table in step, then \
+                 start the run again",
+                table.origin.name
+            ),
+        )
+        .during("cutover.check"))
+    };
+    for table in &was.tables {
+        let Some(found) = now.by_origin(&table.origin.name) else {
+            return changed(table, "has gone");
+        };
+        let columns = |t: &Table| -> Vec<_> {
+            t.columns.iter().map(|c| (c.name.clone(), c.native.clone(), c.nullable)).collect()
+        };
+        if columns(table) != columns(found) || table.key != found.key {
+            return changed(table, "has other columns or another key");
+        }
+        if table.origin.id != found.origin.id {
+            return changed(table, "was made anew");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! What a cutover asks of the process that applies changes meanwhile.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::connect::Phase;
+use crate::{Position, Result};
+
+/// The running follower of a run: the stream that is being applied.
+#[async_trait]
+pub trait Follower: Send + Sync {
+    /// Waits until the run's durable progress, *read back from the target*,
+    /// has [reached](crate::connect::Source::reached) `goal`. What was sent
+    /// or applied is not enough: a drain that ends early loses commits.
+    ///
+    /// The caller bounds the wait; a dropped future changes nothing.
+    ///
+    /// # Errors
+    /// When following has failed for good; not while it reconnects.
+    async fn applied_past(&self, goal: &Position) -> Result<()>;
+
+    /// How far the target is behind, as it was last seen.
+    fn lag(&self) -> Lag;
+
+    /// Where the migration stands: a cutover begins at [`Phase::Following`].
+    fn phase(&self) -> Phase;
+}
+
+/// How far a target is behind its source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Bytes of log that are not applied yet.
+    pub bytes: u64,
+    /// Bytes of log that were applied in a second when it last had work to
+    /// do; `None` when it never had.
+    pub bytes_per_second: Option<u64>,
+}
+
+impl Lag {
+    /// How long the drain would take at the rate that was seen last.
+    pub fn drain(&self) -> Option<Duration> {
+        match (self.bytes, self.bytes_per_second) {
+            (0, _) => Some(Duration::ZERO),
+            (_, None | Some(0)) => None,
+            (bytes, Some(rate)) => {
+                // In whole milliseconds and without floats: `u64::MAX` bytes
+                // at one a second saturate rather than wrap.
+                Some(Duration::from_millis(bytes.saturating_mul(1000) / rate))
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The record while a cutover is under way: kept alive beside each step, and
+//! deleted when it is given up.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::connect::{Fence, SwitchRecord, SwitchState};
+use crate::{Error, ErrorKind, Result};
+
+/// The durable PREPARING record, as this process last wrote it.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) record: SwitchRecord,
+    length: Duration,
+    written: Instant,
+}
+
+impl Lease {
+    /// Writes the first record.
+    pub(super) async fn take(fence: &dyn Fence, mut record: SwitchRecord, length: Duration) -> Result<Self> {
+        let written = Instant::now();
+        record.lease_until = until(fence.now().await?, length);
+        fence.swap(&record.run, None, Some(&record)).await?;
+        Ok(Self { record, length, written })
+    }
+
+    /// Does a step's work and keeps the record alive meanwhile.
+    ///
+    /// A renewal that has begun is finished even when the work is done first:
+    /// half done, we would not know which record is there.
+    pub(super) async fn during<T: Send>(
+        &mut self,
+        fence: &dyn Fence,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let mut work = pin!(work);
+        loop {
+            let due = self.written + self.length / 3;
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::time::sleep_until(due) => {}
+            }
+            let mut renewal = pin!(self.renew(fence));
+            tokio::select! {
+                biased;
+                renewed = &mut renewal => renewed?,
+                done = &mut work => {
+                    renewal.await?;
+                    return done;
+                }
+            }
+        }
+    }
+
+    /// Says for another while that this process lives.
+    ///
+    /// # Errors
+    /// `Fenced` when the record is another's by now; others when the source
+    /// cannot be asked for as long as the lease runs.
+    pub(super) async fn renew(&mut self, fence: &dyn Fence) -> Result<()> {
+        let runs_out = self.written + self.length;
+        let mut last = None;
+        loop {
+            let asked = Instant::now();
+            match tokio::time::timeout_at(runs_out, self.next(fence)).await {
+                Ok(Ok(record)) => {
+                    self.record = record;
+                    self.written = asked;
+                    return Ok(());
+                }
+                Ok(Err(error)) if error.kind() == ErrorKind::Fenced => return Err(error),
+                Ok(Err(error)) => last = Some(error),
+                Err(_) => return Err(last.unwrap_or_else(late)),
+            }
+            tokio::time::sleep(self.length / 100).await;
+        }
+    }
+
+    /// Swaps the record for one with a longer lease, and gives the one that
+    /// is there. An earlier attempt of unknown outcome shows as a record of
+    /// ours that has another lease.
+    async fn next(&self, fence: &dyn Fence) -> Result<SwitchRecord> {
+        let mut next = self.record.clone();
+        next.lease_until = until(fence.now().await?, self.length).max(next.lease_until + 1);
+        match fence.swap(&next.run, Some(&self.record), Some(&next)).await {
+            Ok(()) => Ok(next),
+            Err(error) if error.kind() == ErrorKind::Fenced => match fence.record(&next.run).await? {
+                Some(found) if self.is_ours(&found) => Ok(found),
+                _ => Err(taken_over()),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether `found` is the record of this process, whatever its lease.
+    pub(super) fn is_ours(&self, found: &SwitchRecord) -> bool {
+        found.state == SwitchState::Preparing && found.epoch == self.record.epoch
+    }
+
+    /// Whether the record is worth renewing before something that cannot.
+    pub(super) fn is_old(&self) -> bool {
+        self.written.elapsed() > self.length / 3
+    }
+
+    /// Deletes the record, whichever renewal of it is there.
+    ///
+    /// # Errors
+    /// When the source cannot be asked: [`recover`](super::recover) will.
+    pub(super) async fn delete(self, fence: &dyn Fence) -> Result<()> {
+        let mut ours = self.record.clone();
+        // Each turn but the first follows one renewal of ours that was still
+        // under way, and there is at most one.
+        for _ in 0..4 {
+            match fence.swap(&ours.run, Some(&ours), None).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Fenced => {}
+                Err(error) => return Err(error),
+            }
+            match fence.record(&ours.run).await? {
+                Some(found) if self.is_ours(&found) => ours = found,
+                // Gone, or another's: nothing of ours is left.
+                _ => return Ok(()),
+            }
+        }
+        Err(taken_over())
+    }
+}
+
+/// `now + length`, in milliseconds.
+pub(super) fn until(now: i64, length: Duration) -> i64 {
+    now.saturating_add(i64::try_from(length.as_millis()).unwrap_or(i64::MAX))
+}
+
+pub(super) fn taken_over() -> Error {
+    Error::new(
+        ErrorKind::Fenced,
+        "another process has taken this cutover over or undone it: look which one drives the run, and \
+         let it go on alone",
+    )
+    .during("cutover.lease")
+}
+
+fn late() -> Error {
+    Error::new(ErrorKind::Timeout, "the source did not answer while the cutover's lease ran out")
+        .during("cutover.lease")
+}

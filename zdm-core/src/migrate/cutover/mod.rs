@@ -1,0 +1,179 @@
+//! The cutover: writers leave the source and arrive at the target, with
+//! nothing lost, and at no moment are both open for writes.
+//!
+//! The record that decides lives in the database that is *left*, so that
+//! sealing it and saying so is one local transaction. Before that
+//! transaction every failure goes back to the source; behind it there is
+//! only forward. Each step is a type that the next one consumes, so that a
+//! step left out does not compile:
+//!
+//! | step | call | gives | if it fails |
+//! |---|---|---|---|
+//! | 0. checks | [`Cutover::check`] | [`Checked`] | nothing was done |
+//! | 1. record, with a lease | [`Checked::prepare`] | [`Prepared`] | record deleted |
+//! | 2. gate holds requests | [`Prepared::hold_gate`] | [`Held`] | gate opens to the source |
+//! | 3. fence the source | [`Held::fence`] | [`Fenced`] | unfenced, gate opens |
+//! | 4. marker; drain | [`Fenced::drain`] | [`Drained`] | the same |
+//! | 5. verify what changed last | [`Drained::verify`] | [`Verified`] | the same |
+//! | 6. sequences, triggers, foreign keys | [`Verified::finish`] | [`Sequenced`] | the same, and the target steps back |
+//! | 7. the reverse stream's start | [`Sequenced::arm`] | [`Armed`] | the same |
+//! | 8. **commit point**: seal and record, one transaction | [`Armed::switch`] | [`Switched`] | the record is read again |
+//! | 9. unseal the target, flip the gate | [`Switched::open`] | [`Switch`] | only forward: called again, or [`recover`] |
+//! | 10. reverse stream | [`Switch::reverse`] | | |
+//!
+//! [`Cutover::run`] does them all. Every state but the last two can be
+//! [abandoned](Drained::abandon), which undoes it: a rehearsal is a cutover
+//! that is abandoned when it is [`Verified`].
+//!
+//! # When it is killed, or its future dropped
+//!
+//! The hold falls with its session and the gate opens to the source. What
+//! stays is the record. [`recover`] reads it at the next start: before
+//! SWITCHED it gives the source back, after it opens the target.
+//!
+//! # What it does not do yet
+//!
+//! Step 5 takes [`Verification::Skipped`] and step 7 [`Reverse::None`]:
+//! verification under the fence and the way back have their places here.
+
+mod check;
+mod follower;
+mod lease;
+mod options;
+mod recover;
+mod report;
+mod session;
+mod settle;
+mod steps;
+
+use std::sync::Arc;
+
+pub use check::Forecast;
+pub use follower::{Follower, Lag};
+pub use options::CutoverOptions;
+pub use recover::{Recover, Recovered, recover};
+pub use report::{Pause, Reverse, Switch, Verification};
+pub use steps::{Armed, Checked, Drained, Fenced, Held, Prepared, Sequenced, Switched, Verified};
+
+use crate::connect::{Epoch, Finding, RunName, Sink, Source};
+use crate::gate::{GateControl, NoGate};
+use crate::schema::Schema;
+use crate::{Error, ErrorKind, Result};
+
+/// A cutover that has not begun: whom it moves, and how.
+#[derive(Clone)]
+pub struct Cutover {
+    run: RunName,
+    epoch: Epoch,
+    source: Arc<dyn Source>,
+    source_schema: Arc<Schema>,
+    sink: Arc<dyn Sink>,
+    target_schema: Arc<Schema>,
+    follower: Arc<dyn Follower>,
+    gate: Arc<dyn GateControl>,
+    target: String,
+    findings: Vec<Finding>,
+    options: CutoverOptions,
+}
+
+impl Cutover {
+    /// A cutover of a run that follows, in the process that holds `epoch`.
+    ///
+    /// `source_schema` is as the source describes it, `target_schema` as the
+    /// stages made it.
+    pub fn new(
+        run: RunName,
+        epoch: Epoch,
+        (source, source_schema): (Arc<dyn Source>, Arc<Schema>),
+        (sink, target_schema): (Arc<dyn Sink>, Arc<Schema>),
+        follower: Arc<dyn Follower>,
+    ) -> Self {
+        Self {
+            run,
+            epoch,
+            source,
+            source_schema,
+            sink,
+            target_schema,
+            follower,
+            gate: Arc::new(NoGate),
+            target: "another database".to_owned(),
+            findings: Vec::new(),
+            options: CutoverOptions::default(),
+        }
+    }
+
+    /// The gate that the application's requests pass. Default: none.
+    #[must_use]
+    pub fn gate(mut self, gate: Arc<dyn GateControl>) -> Self {
+        self.gate = gate;
+        self
+    }
+
+    /// Where the data goes, for the error that a stray writer gets: a host
+    /// and database, never a password.
+    #[must_use]
+    pub fn target(mut self, target: impl Into<String>) -> Self {
+        self.target = target.into();
+        self
+    }
+
+    /// What the [assessments](crate::connect::Assess) of both sides found: a
+    /// blocker among it stops the cutover before it begins.
+    #[must_use]
+    pub fn findings(mut self, findings: Vec<Finding>) -> Self {
+        self.findings = findings;
+        self
+    }
+
+    /// Budgets and deadlines.
+    #[must_use]
+    pub fn options(mut self, options: CutoverOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// All steps, one after the other. Drive it to its end: dropped before
+    /// the commit point it leaves a record that [`recover`] must clear.
+    ///
+    /// # Errors
+    /// Those of the steps. Everything was undone and the source is open,
+    /// unless the message says otherwise.
+    pub async fn run(self) -> Result<Switch> {
+        let held = self.check().await?.prepare().await?.hold_gate().await?;
+        let drained = held.fence().await?.drain().await?;
+        let finished = drained.verify(Verification::Skipped).await?.finish().await?;
+        let mut switched = finished.arm(Reverse::None).await?.switch().await?;
+        switched.open().await
+    }
+
+    fn source_fence(&self) -> Result<&dyn crate::connect::Fence> {
+        self.source.capabilities().fence.ok_or_else(|| lacks("source", "keep writers out"))
+    }
+
+    fn target_fence(&self) -> Result<&dyn crate::connect::Fence> {
+        self.sink.capabilities().fence.ok_or_else(|| lacks("target", "keep writers out until the switch"))
+    }
+}
+
+fn lacks(side: &str, what: &str) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "the connector of the {side} cannot {what}: stop the application, wait until the target has \
+                 caught up, and point the application there by hand"
+        ),
+    )
+    .during("cutover.check")
+}
+
+impl std::fmt::Debug for Cutover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cutover")
+            .field("run", &self.run)
+            .field("epoch", &self.epoch)
+            .field("target", &self.target)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,82 @@
+//! What a cutover reports: the seed of its certificate.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Position;
+use crate::connect::{Epoch, RunName, SequenceValue};
+
+/// Step 5: what was compared under the fence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Verification {
+    /// Nothing was. (To come: the keys touched since the last verification.)
+    Skipped,
+}
+
+/// Step 7: the way back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reverse {
+    /// There is none. (To come: a stream from the target, begun here.)
+    None,
+}
+
+/// How long each part of the pause took, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Until the requests inside the gate had ended.
+    pub gate_ms: f64,
+    /// Until the fence was up.
+    pub fence_ms: f64,
+    /// Until the target had everything.
+    pub drain_ms: f64,
+    /// Verification under the fence.
+    pub verify_ms: f64,
+    /// Sequences, triggers and foreign keys, and the way back's start.
+    pub finish_ms: f64,
+    /// The commit point.
+    pub switch_ms: f64,
+    /// Until the target was open and the gate flipped.
+    pub open_ms: f64,
+    /// From the first moment at which a writer had to wait to the last.
+    pub total_ms: f64,
+}
+
+/// A cutover that was done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Switch {
+    /// The run.
+    pub run: RunName,
+    /// The epoch of the process that did it.
+    pub epoch: Epoch,
+    /// Where the data went.
+    pub target: String,
+    /// The marker behind the last write of the source. The target's durable
+    /// progress had passed it before the switch.
+    pub position: Position,
+    /// What writers felt.
+    pub pause: Pause,
+    /// The live values of the source's sequences under the fence.
+    pub sequences: Vec<SequenceValue>,
+    /// How far behind them the target's were set.
+    pub sequence_margin: u32,
+    /// What was compared under the fence.
+    pub verification: Verification,
+    /// The way back. Step 10 starts it.
+    pub reverse: Reverse,
+}
+
+impl Switch {
+    /// Step 10: the stream that leads back, if there is one.
+    pub fn reverse(&self) -> &Reverse {
+        &self.reverse
+    }
+}
+
+pub(super) fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}

@@ -1,0 +1,383 @@
+//! The states of a cutover. Each is consumed by the step that leaves it.
+
+use tokio::time::Instant;
+
+use super::lease::Lease;
+use super::session::{Session, bounded};
+use super::settle::{Outcome, settle};
+use super::{Cutover, Forecast, Reverse, Switch, Verification};
+use crate::connect::{HoldOptions, Step, SwitchRecord, SwitchState};
+use crate::gate::GateHold;
+use crate::{Error, ErrorKind, Result};
+
+/// Defines a state, and the way out that undoes it.
+macro_rules! state {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        #[must_use = "dropped, it leaves a record behind: abandon it, or go on"]
+        pub struct $name(Box<Session>);
+
+        impl $name {
+            /// Gives everything back to the source and undoes what was done.
+            ///
+            /// # Errors
+            /// When something could not be undone; the source is open all
+            /// the same, and the next start of the run does the rest.
+            pub async fn abandon(self) -> Result<()> {
+                self.0.undo().await
+            }
+        }
+    };
+}
+
+/// Step 0 is done: nothing stands in the way, and nothing was changed.
+#[derive(Debug)]
+#[must_use = "checked is not done"]
+pub struct Checked {
+    plan: Cutover,
+    forecast: Forecast,
+}
+
+impl Cutover {
+    /// Step 0: looks at lag, rights, shapes, sequences and capabilities, and
+    /// whether the hold can be taken. Changes nothing; clears the record of
+    /// an earlier cutover of this run that did not come to its end.
+    ///
+    /// # Errors
+    /// What stands in the way, in words that say what to do.
+    pub async fn check(self) -> Result<Checked> {
+        let forecast = self.checks().await?;
+        Ok(Checked { plan: self, forecast })
+    }
+}
+
+impl Checked {
+    /// What the pause will probably be.
+    pub fn forecast(&self) -> Forecast {
+        self.forecast
+    }
+
+    /// Step 1: the record PREPARING, durably, with a lease and the epoch.
+    ///
+    /// # Errors
+    /// `Fenced` when another process was quicker.
+    pub async fn prepare(self) -> Result<Prepared> {
+        let plan = self.plan;
+        let record = SwitchRecord {
+            run: plan.run.clone(),
+            state: SwitchState::Preparing,
+            epoch: plan.epoch,
+            target: plan.target.clone(),
+            position: None,
+            lease_until: 0,
+        };
+        let lease = Lease::take(plan.source_fence()?, record, plan.options.lease).await?;
+        tracing::info!(run = %plan.run, epoch = %plan.epoch, "cutover prepared");
+        Ok(Prepared(Box::new(Session::new(plan, lease))))
+    }
+}
+
+state! {
+    /// Step 1 is done: the record says PREPARING.
+    Prepared
+}
+
+impl Prepared {
+    /// Step 2: the gate holds new requests, and those inside end.
+    ///
+    /// # Errors
+    /// `Timeout` when they do not within [`gate`](super::CutoverOptions::gate).
+    pub async fn hold_gate(mut self) -> Result<Held> {
+        let s = &mut *self.0;
+        s.clock.begin();
+        let options = s.plan.options;
+        let gate = &s.plan.gate;
+        let slot = &mut s.gate;
+        let work = bounded(s.clock.until(), "cutover.gate", async move {
+            // At its own deadline the gate opens to the source by itself,
+            // should this process hang; the budget ends before it.
+            let held = slot.insert(gate.hold(options.pause + options.gate).await?);
+            held.drained(options.gate).await
+        });
+        match s.lease.during(s.plan.source_fence()?, work).await {
+            Ok(()) => {
+                s.clock.pause.gate_ms = s.clock.lap();
+                Ok(Held(self.0))
+            }
+            Err(error) => Err(self.0.abort(error).await),
+        }
+    }
+}
+
+state! {
+    /// Step 2 is done: no request of the application is inside the gate.
+    Held
+}
+
+impl Held {
+    /// Step 3: the fence. Transactions in flight end, others wait; then the
+    /// tables are compared with what was copied.
+    ///
+    /// # Errors
+    /// `Timeout` naming who was in the way; `SchemaChanged`.
+    pub async fn fence(mut self) -> Result<Fenced> {
+        let s = &mut *self.0;
+        let until = s.clock.until();
+        let left = until.map_or(s.plan.options.hold.deadline, |u| u.duration_since(Instant::now()));
+        let options = HoldOptions { deadline: s.plan.options.hold.deadline.min(left), ..s.plan.options.hold };
+        let (plan, slot) = (&s.plan, &mut s.hold);
+        let work = bounded(until, "cutover.fence", async move {
+            *slot = Some(plan.source_fence()?.hold(&plan.run, &plan.source_schema, options).await?);
+            plan.check_shape().await
+        });
+        match s.lease.during(s.plan.source_fence()?, work).await {
+            Ok(()) => {
+                s.clock.pause.fence_ms = s.clock.lap();
+                Ok(Fenced(self.0))
+            }
+            Err(error) => Err(self.0.abort(error).await),
+        }
+    }
+}
+
+state! {
+    /// Step 3 is done: the hold is up, nobody writes to the source.
+    Fenced
+}
+
+impl Fenced {
+    /// Step 4: a marker behind the last write, and the drain until the
+    /// target's durable progress has passed it.
+    ///
+    /// # Errors
+    /// `Timeout` when it takes longer than its budget.
+    pub async fn drain(mut self) -> Result<Drained> {
+        match drain(&mut self.0).await {
+            Ok(()) => Ok(Drained(self.0)),
+            Err(error) => Err(self.0.abort(error).await),
+        }
+    }
+}
+
+async fn drain(s: &mut Session) -> Result<()> {
+    let until = s.clock.until();
+    let budget = Instant::now().checked_add(s.plan.options.drain).min(until).or(until);
+    let (plan, hold, slot) = (&s.plan, &mut s.hold, &mut s.marker);
+    let work = async move {
+        let hold = hold.as_mut().ok_or_else(fallen)?;
+        let marker = bounded(until, "cutover.marker", hold.marker()).await?;
+        bounded(budget, "cutover.drain", plan.follower.applied_past(&marker)).await?;
+        *slot = Some(marker);
+        Ok(())
+    };
+    s.lease.during(s.plan.source_fence()?, work).await?;
+    s.check().await?;
+    s.clock.pause.drain_ms = s.clock.lap();
+    Ok(())
+}
+
+state! {
+    /// Step 4 is done: the target has everything, durably.
+    Drained
+}
+
+impl Drained {
+    /// Step 5: verifies under the fence the keys touched since the last
+    /// verification.
+    ///
+    /// # Errors
+    /// When the sides differ.
+    pub async fn verify(mut self, verification: Verification) -> Result<Verified> {
+        match verification {
+            Verification::Skipped => {}
+        }
+        self.0.verification = verification;
+        self.0.clock.pause.verify_ms = self.0.clock.lap();
+        Ok(Verified(self.0))
+    }
+}
+
+state! {
+    /// Step 5 is done. A rehearsal ends here.
+    Verified
+}
+
+impl Verified {
+    /// Step 6: sequences from live values, with a margin; triggers and
+    /// foreign keys of the target.
+    ///
+    /// # Errors
+    /// `Rejected` when a sequence or a constraint does not take it.
+    pub async fn finish(mut self) -> Result<Sequenced> {
+        match finish(&mut self.0).await {
+            Ok(()) => Ok(Sequenced(self.0)),
+            Err(error) => Err(self.0.abort(error).await),
+        }
+    }
+}
+
+async fn finish(s: &mut Session) -> Result<()> {
+    let (plan, slot, ready) = (&s.plan, &mut s.sequences, &mut s.ready);
+    let work = bounded(s.clock.until(), "cutover.finish", async move {
+        if let Some(source) = plan.source.capabilities().sequences {
+            *slot = source.read(&plan.source_schema).await?;
+        }
+        if let Some(target) = plan.sink.capabilities().sequences {
+            target.set(&plan.target_schema, slot, plan.options.sequence_margin).await?;
+        }
+        // From the asking on: an answer that is lost must be undone as well.
+        *ready = true;
+        plan.sink.prepare(&plan.run, &plan.target_schema, Step::Ready).await
+    });
+    s.lease.during(s.plan.source_fence()?, work).await
+}
+
+state! {
+    /// Step 6 is done: the target would do as the active side.
+    Sequenced
+}
+
+impl Sequenced {
+    /// Step 7: where the reverse stream will begin.
+    ///
+    /// # Errors
+    /// When its start cannot be fixed.
+    pub async fn arm(mut self, reverse: Reverse) -> Result<Armed> {
+        match reverse {
+            Reverse::None => {}
+        }
+        self.0.reverse = reverse;
+        self.0.clock.pause.finish_ms = self.0.clock.lap();
+        Ok(Armed(self.0))
+    }
+}
+
+state! {
+    /// Step 7 is done: the next step is the commit point.
+    Armed
+}
+
+impl Armed {
+    /// Step 8, the commit point: in the hold's session and one transaction,
+    /// the seal and the record SWITCHED.
+    ///
+    /// # Errors
+    /// Before it happened: everything is undone. `Connection`, saying that
+    /// the outcome is unknown: nothing is undone, the source decides, and
+    /// [`recover`](super::recover) reads it.
+    pub async fn switch(mut self) -> Result<Switched> {
+        let (old, new) = match before_switch(&mut self.0).await {
+            Ok(records) => records,
+            Err(error) => return Err(self.0.abort(error).await),
+        };
+        let s = &mut *self.0;
+        let (Some(hold), Some(marker)) = (s.hold.take(), s.marker.clone()) else {
+            return Err(self.0.abort(fallen()).await);
+        };
+        let sealed = bounded(s.clock.until(), "cutover.switch", hold.seal(&old, &new)).await;
+        if let Err(error) = sealed {
+            match settle(s.plan.source_fence()?, &old, s.plan.options.settle).await {
+                Outcome::Switched => {}
+                Outcome::Not(record) => {
+                    s.lease.record = *record;
+                    return Err(self.0.abort(error).await);
+                }
+                Outcome::Lost(lost) => return Err(self.0.abort(lost.caused_by(error)).await),
+                Outcome::Unknown(unknown) => return Err(unknown),
+            }
+        }
+        s.clock.pause.switch_ms = s.clock.lap();
+        tracing::info!(run = %s.plan.run, position = %marker, "switched");
+        let report = Switch {
+            run: s.plan.run.clone(),
+            epoch: s.plan.epoch,
+            target: s.plan.target.clone(),
+            position: marker,
+            pause: s.clock.pause,
+            sequences: std::mem::take(&mut s.sequences),
+            sequence_margin: s.plan.options.sequence_margin,
+            verification: s.verification.clone(),
+            reverse: s.reverse.clone(),
+        };
+        Ok(Switched { session: self.0, report })
+    }
+}
+
+/// The last looks back, and the records of the commit point.
+async fn before_switch(s: &mut Session) -> Result<(SwitchRecord, SwitchRecord)> {
+    s.check().await?;
+    if s.lease.is_old() {
+        let renewal = s.lease.renew(s.plan.source_fence()?);
+        bounded(s.clock.until(), "cutover.lease", renewal).await?;
+    }
+    if let Some(gate) = &mut s.gate {
+        // From here on letting requests go to the source would fail them.
+        bounded(s.clock.until(), "cutover.gate", gate.pin()).await?;
+    }
+    let old = s.lease.record.clone();
+    let new = SwitchRecord { state: SwitchState::Switched, position: s.marker.clone(), ..old.clone() };
+    Ok((old, new))
+}
+
+fn fallen() -> Error {
+    Error::new(ErrorKind::Fenced, "the hold has fallen: cut over again").during("cutover.hold")
+}
+
+/// Step 8 is done: the source is sealed and says so. Only forward from here.
+#[derive(Debug)]
+#[must_use = "the target is still sealed: open it"]
+pub struct Switched {
+    session: Box<Session>,
+    report: Switch,
+}
+
+impl Switched {
+    /// Step 9: unseals the target, flips the gate and lets its requests go.
+    /// Tries again for [`settle`](super::CutoverOptions::settle).
+    ///
+    /// # Errors
+    /// When the target or the gate cannot be reached in that time: call it
+    /// again, or [`recover`](super::recover) at the next start. While it is
+    /// not open, requests wait; dropped, they go to the source and are
+    /// refused there.
+    pub async fn open(&mut self) -> Result<Switch> {
+        let s = &mut *self.session;
+        let deadline = Instant::now() + s.plan.options.settle;
+        let mut pause = std::time::Duration::from_millis(20);
+        loop {
+            let error = match open(&s.plan, s.gate.as_deref_mut()).await {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            tracing::warn!(run = %s.plan.run, %error, "switched, but the target does not open yet");
+            if Instant::now() + pause >= deadline {
+                return Err(Error::new(
+                    ErrorKind::Connection,
+                    "switched, the source is sealed, but the target could not be opened: start the run \
+                     again when the target is back",
+                )
+                .caused_by(error)
+                .during("cutover.open"));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(std::time::Duration::from_secs(1));
+        }
+        s.gate = None;
+        if self.report.pause.open_ms == 0.0 {
+            s.clock.pause.open_ms = s.clock.lap();
+            s.clock.end();
+            self.report.pause = s.clock.pause;
+        }
+        tracing::info!(run = %s.plan.run, pause_ms = s.clock.pause.total_ms, "the target is open");
+        Ok(self.report.clone())
+    }
+}
+
+async fn open(plan: &Cutover, gate: Option<&mut (dyn GateHold + 'static)>) -> Result<()> {
+    plan.target_fence()?.unseal(&plan.run, &plan.target_schema).await?;
+    match gate {
+        Some(gate) => gate.flip().await,
+        None => Ok(()),
+    }
+}
