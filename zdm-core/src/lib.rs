@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod connect;
 mod error;
 pub mod gate;
+pub mod memory;
 pub mod migrate;
 pub mod pipeline;
 mod position;
