@@ -1,10 +1,29 @@
-//! The log reader.
+//! The log reader: `pgoutput` through a replication slot, as batches.
+//!
+//! ```text
+//! slot         begin, check, release: what the server keeps for a run
+//! publication  which tables are decoded; waiting: for what is in progress
+//! stream       the task that owns the socket
+//! decoder      messages -> items; message, relation, boundary: its parts
+//! partitions   partition -> table of the run; lookup: asks the catalog
+//! gauge        how far the stream is behind
+//! ```
+//!
+//! Only whole, committed transactions come, in commit order: protocol version
+//! 1 has nothing else. Transactions that the server streams while they run,
+//! and prepared ones before their end, are refused by name.
+
 mod boundary;
 mod decoder;
+mod gauge;
+mod lookup;
 mod message;
 mod names;
 mod partitions;
 mod publication;
 mod relation;
 pub(crate) mod slot;
+mod stream;
 mod waiting;
+
+pub(crate) use self::stream::open;
