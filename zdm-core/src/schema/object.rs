@@ -25,7 +25,8 @@ pub struct Index {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ConstraintKind {
-    /// The primary key, where the [`Key`](super::Key) is another index.
+    /// The primary key. It is the table's [`Key`](super::Key) where
+    /// [`Table::key_name`] is its name.
     Primary {
         /// Its columns, in order.
         columns: Vec<String>,
@@ -92,8 +93,22 @@ pub enum DefinitionKind {
     Extension,
     /// An enumeration, domain, composite or range type.
     Type,
+    /// A collation of a column.
+    Collation,
     /// A function or procedure that a default, check or trigger calls.
     Routine,
+}
+
+/// A part of a partitioned table. Rows are read from and written to the
+/// table; its partitions are made and never named again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// Its name.
+    pub name: TableName,
+    /// Whether it holds rows itself, and is not parted further.
+    pub leaf: bool,
+    /// The statement that makes it, behind its parent's.
+    pub definition: String,
 }
 
 /// An object that tables lean on, by its own engine's statement.
@@ -116,7 +131,8 @@ pub struct Sequence {
     pub owner: Option<(TableName, String)>,
     /// Whether it is an identity column's own, made together with the table.
     pub identity: bool,
-    /// The statement that makes it (not for [`identity`](Self::identity)).
+    /// The statement that makes it. For an [`identity`](Self::identity), its
+    /// options, as they stand in the column's own definition.
     pub definition: String,
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Column, Constraint, Index, Trigger};
+use super::{Column, Constraint, Index, Partition, Trigger};
 use crate::{Engine, Error, ErrorKind};
 
 /// The name of a table: schema (or database) and name, both unquoted.
@@ -98,13 +98,16 @@ pub struct Table {
     pub origin: Origin,
     /// Indexes that are not constraints' own.
     pub indexes: Vec<Index>,
-    /// Unique, check, exclusion and foreign-key constraints.
+    /// Primary, unique, check, exclusion and foreign-key constraints.
     pub constraints: Vec<Constraint>,
     /// Triggers.
     pub triggers: Vec<Trigger>,
     /// What follows the column list in the engine's CREATE TABLE (partition
     /// or storage clauses); moved within the engine only.
     pub options: Option<String>,
+    /// The partitions of its origin, parents first; moved within the engine
+    /// only, and under their own names.
+    pub partitions: Vec<Partition>,
     /// Its comment.
     pub comment: Option<String>,
     /// Rows, as the engine's statistics estimate them.
@@ -126,6 +129,7 @@ impl Table {
             constraints: Vec::new(),
             triggers: Vec::new(),
             options: None,
+            partitions: Vec::new(),
             comment: None,
             estimated_rows: 0,
             estimated_bytes: 0,

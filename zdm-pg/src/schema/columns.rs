@@ -1,0 +1,58 @@
+//! The columns of tables.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Transaction;
+use tokio_postgres::types::Oid;
+use zdm_core::Result;
+use zdm_core::schema::{Column, Generated, IdentityColumn};
+
+use super::neutral::Types;
+use crate::error::OrPg;
+
+const COLUMNS: &str = "
+SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid, a.atttypmod,
+       a.attnotnull, pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attgenerated::text, a.attidentity::text,
+       CASE WHEN a.attcollation <> t.typcollation THEN format('%I.%I', cn.nspname, co.collname) END,
+       pg_catalog.col_description(a.attrelid, a.attnum)
+  FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+  LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+  LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation
+  LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
+ WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+ ORDER BY a.attrelid, a.attnum";
+
+/// Reads the columns of each table, in the order of their numbers.
+pub(super) async fn read(
+    tx: &Transaction<'_>,
+    tables: &[Oid],
+    types: &Types,
+) -> Result<HashMap<Oid, Vec<Column>>> {
+    let mut columns: HashMap<Oid, Vec<Column>> = HashMap::new();
+    for row in tx.query(COLUMNS, &[&tables]).await.during("schema.columns")? {
+        let oid: Oid = row.get(3);
+        let mut column = Column::new(row.get::<_, &str>(1), types.neutral(oid, row.get(4)))
+            .native(row.get::<_, &str>(2), oid);
+        column.nullable = !row.get::<_, bool>(5);
+        let expression: Option<String> = row.get(6);
+        match row.get::<_, &str>(7) {
+            "" => column.default = expression,
+            kind => {
+                column.generated = Some(Generated {
+                    expression: expression.unwrap_or_default(),
+                    stored: kind == "s",
+                });
+            }
+        }
+        column.identity = match row.get::<_, &str>(8) {
+            "a" => Some(IdentityColumn::Always),
+            "d" => Some(IdentityColumn::ByDefault),
+            _ => None,
+        };
+        column.collation = row.get(9);
+        column.comment = row.get(10);
+        columns.entry(row.get(0)).or_default().push(column);
+    }
+    Ok(columns)
+}
