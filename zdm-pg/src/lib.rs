@@ -9,6 +9,8 @@ mod connect;
 mod error;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod position;
+pub mod schema;
+pub mod sink;
 #[allow(dead_code, unused_imports, reason = "the rooms that use all of it are being built")]
 mod types;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]

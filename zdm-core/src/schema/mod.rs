@@ -18,7 +18,8 @@ mod table;
 pub use column::{Column, Generated, Identity as IdentityColumn, NativeType};
 pub use data_type::DataType;
 pub use object::{
-    Constraint, ConstraintKind, Definition, DefinitionKind, ForeignKey, Index, Partition, Schema, Sequence, Trigger,
+    Constraint, ConstraintKind, Definition, DefinitionKind, ForeignKey, Index, Partition, Schema, Sequence,
+    Trigger,
 };
 pub use selection::Selection;
 pub use table::{Key, Origin, Table, TableName};

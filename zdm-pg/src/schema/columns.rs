@@ -9,6 +9,7 @@ use zdm_core::schema::{Column, Generated, IdentityColumn};
 
 use super::neutral::Types;
 use crate::error::OrPg;
+use crate::schema::Cells;
 
 const COLUMNS: &str = "
 SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid, a.atttypmod,
@@ -31,28 +32,26 @@ pub(super) async fn read(
 ) -> Result<HashMap<Oid, Vec<Column>>> {
     let mut columns: HashMap<Oid, Vec<Column>> = HashMap::new();
     for row in tx.query(COLUMNS, &[&tables]).await.during("schema.columns")? {
-        let oid: Oid = row.get(3);
-        let mut column = Column::new(row.get::<_, &str>(1), types.neutral(oid, row.get(4)))
-            .native(row.get::<_, &str>(2), oid);
-        column.nullable = !row.get::<_, bool>(5);
-        let expression: Option<String> = row.get(6);
-        match row.get::<_, &str>(7) {
+        let oid: Oid = row.cell(3)?;
+        let mut column = Column::new(row.cell::<&str>(1)?, types.neutral(oid, row.cell(4)?))
+            .native(row.cell::<&str>(2)?, oid);
+        column.nullable = !row.cell::<bool>(5)?;
+        let expression: Option<String> = row.cell(6)?;
+        match row.cell::<&str>(7)? {
             "" => column.default = expression,
             kind => {
-                column.generated = Some(Generated {
-                    expression: expression.unwrap_or_default(),
-                    stored: kind == "s",
-                });
+                column.generated =
+                    Some(Generated { expression: expression.unwrap_or_default(), stored: kind == "s" });
             }
         }
-        column.identity = match row.get::<_, &str>(8) {
+        column.identity = match row.cell::<&str>(8)? {
             "a" => Some(IdentityColumn::Always),
             "d" => Some(IdentityColumn::ByDefault),
             _ => None,
         };
-        column.collation = row.get(9);
-        column.comment = row.get(10);
-        columns.entry(row.get(0)).or_default().push(column);
+        column.collation = row.cell(9)?;
+        column.comment = row.cell(10)?;
+        columns.entry(row.cell(0)?).or_default().push(column);
     }
     Ok(columns)
 }

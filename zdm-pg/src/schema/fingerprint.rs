@@ -14,6 +14,7 @@ use tokio_postgres::types::Oid;
 use zdm_core::{Error, ErrorKind, Result};
 
 use crate::error::OrPg;
+use crate::schema::Cells;
 
 /// The raw `xmin` stays when a catalog row is frozen (since 9.4), also when
 /// the catalog is rewritten.
@@ -36,6 +37,7 @@ SELECT r.oid,
 /// # Errors
 ///
 /// `SchemaChanged` when the table is gone.
+#[allow(dead_code, reason = "the snapshot, which asks for it at each chunk, is being built")]
 pub(crate) async fn fingerprint(client: &(impl GenericClient + Sync), oid: Oid) -> Result<String> {
     fingerprints(client, &[oid]).await?.remove(&oid).ok_or_else(|| {
         Error::new(ErrorKind::SchemaChanged, "a table of this run was dropped: start the run anew")
@@ -45,10 +47,10 @@ pub(crate) async fn fingerprint(client: &(impl GenericClient + Sync), oid: Oid) 
 }
 
 /// The fingerprints of those of the tables that are there.
-pub(crate) async fn fingerprints(
+pub(super) async fn fingerprints(
     client: &(impl GenericClient + Sync),
     tables: &[Oid],
 ) -> Result<HashMap<Oid, String>> {
     let rows = client.query(FINGERPRINTS, &[&tables]).await.during("schema.fingerprint")?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    rows.iter().map(|row| Ok((row.cell(0)?, row.cell(1)?))).collect()
 }

@@ -7,6 +7,7 @@
 //! A partitioned table is *one* table: its partitions are read, streamed and
 //! written through the root, and made again with it.
 
+mod cells;
 mod columns;
 mod fingerprint;
 mod needs;
@@ -23,7 +24,10 @@ use tokio_postgres::{IsolationLevel, Transaction};
 use zdm_core::Result;
 use zdm_core::schema::{Column, Constraint, Key, Schema, Selection, Table};
 
-pub(crate) use self::fingerprint::{fingerprint, fingerprints};
+pub(crate) use self::cells::Cells;
+#[allow(unused_imports, reason = "the snapshot, which asks for it at each chunk, is being built")]
+pub(crate) use self::fingerprint::fingerprint;
+use self::fingerprint::fingerprints;
 use self::objects::RawIndex;
 use self::relations::Relation;
 use crate::config::PgConfig;
@@ -39,7 +43,7 @@ pub(crate) const SEAL_TRIGGER: &str = "zdm_seal";
 /// # Errors
 ///
 /// When the server cannot be reached or asked.
-pub(crate) async fn describe(config: &PgConfig, selection: &Selection) -> Result<Schema> {
+pub async fn describe(config: &PgConfig, selection: &Selection) -> Result<Schema> {
     let mut control = Control::connect(config, "describe").await?;
     let tx = control
         .build_transaction()
@@ -58,8 +62,7 @@ async fn read(tx: &Transaction<'_>, ours: &str, selection: &Selection) -> Result
     let relations = relations::read(tx, ours, selection).await?;
     let roots: Vec<Oid> = relations.iter().map(|r| r.oid).collect();
     let mut parts = relations::partitions(tx, &roots).await?;
-    let all: Vec<Oid> =
-        roots.iter().copied().chain(parts.values().flatten().map(|(oid, _)| *oid)).collect();
+    let all: Vec<Oid> = roots.iter().copied().chain(parts.values().flatten().map(|(oid, _)| *oid)).collect();
 
     let types = neutral::Types::read(tx).await?;
     let mut columns = columns::read(tx, &roots, &types).await?;

@@ -9,6 +9,7 @@ use zdm_core::Result;
 use zdm_core::schema::DataType;
 
 use crate::error::OrPg;
+use crate::schema::Cells;
 
 /// How a type is made of others.
 #[derive(Debug)]
@@ -37,12 +38,12 @@ impl Types {
     pub(super) async fn read(tx: &Transaction<'_>) -> Result<Self> {
         let mut types = HashMap::new();
         for row in tx.query(TYPES, &[]).await.during("schema.types")? {
-            let made = match row.get::<_, &str>(1) {
-                "e" => Made::Enum(row.get::<_, Vec<String>>(5).into()),
-                "d" => Made::Domain { base: row.get(2), typmod: row.get(3) },
-                _ => Made::Array(row.get(4)),
+            let made = match row.cell::<&str>(1)? {
+                "e" => Made::Enum(row.cell::<Vec<String>>(5)?.into()),
+                "d" => Made::Domain { base: row.cell(2)?, typmod: row.cell(3)? },
+                _ => Made::Array(row.cell(4)?),
             };
-            types.insert(row.get(0), made);
+            types.insert(row.cell(0)?, made);
         }
         Ok(Self(types))
     }

@@ -10,6 +10,7 @@ use zdm_core::schema::{Constraint, ConstraintKind, ForeignKey, Index, TableName,
 
 use crate::connect::quote::{quote_ident, quote_table};
 use crate::error::OrPg;
+use crate::schema::Cells;
 
 /// What the catalog says of one index, constraints' own included.
 #[derive(Debug)]
@@ -46,17 +47,18 @@ SELECT i.indrelid, c.relname, i.indisunique, i.indisprimary, i.indisreplident,
 pub(super) async fn indexes(tx: &Transaction<'_>, tables: &[Oid]) -> Result<HashMap<Oid, Vec<RawIndex>>> {
     let mut indexes: HashMap<Oid, Vec<RawIndex>> = HashMap::new();
     for row in tx.query(INDEXES, &[&tables]).await.during("schema.indexes")? {
-        let (name, unique): (String, bool) = (row.get(1), row.get(2));
-        let columns: Option<Vec<String>> = row.get(8);
-        let definition = everywhere(row.get(7), &name, unique);
+        let (name, unique): (String, bool) = (row.cell(1)?, row.cell(2)?);
+        let columns: Option<Vec<String>> = row.cell(8)?;
+        let definition = everywhere(row.cell(7)?, &name, unique);
+        let (tells_apart, plain): (bool, bool) = (row.cell(5)?, row.cell(9)?);
         let raw = RawIndex {
-            key: columns.clone().filter(|_| unique && row.get(5)),
-            index: Index { name, unique, columns: columns.filter(|_| row.get(9)), definition },
-            primary: row.get(3),
-            identity: row.get(4),
-            constrained: row.get(6),
+            key: columns.clone().filter(|_| unique && tells_apart),
+            index: Index { name, unique, columns: columns.filter(|_| plain), definition },
+            primary: row.cell(3)?,
+            identity: row.cell(4)?,
+            constrained: row.cell(6)?,
         };
-        indexes.entry(row.get(0)).or_default().push(raw);
+        indexes.entry(row.cell(0)?).or_default().push(raw);
     }
     Ok(indexes)
 }
@@ -95,25 +97,25 @@ pub(super) async fn constraints(
 ) -> Result<HashMap<Oid, Vec<Constraint>>> {
     let mut constraints: HashMap<Oid, Vec<Constraint>> = HashMap::new();
     for row in tx.query(CONSTRAINTS, &[&tables]).await.during("schema.constraints")? {
-        let columns: Vec<String> = row.get(5);
-        let references: (Option<&str>, Option<&str>) = (row.get(6), row.get(7));
-        let kind = match (row.get(2), references) {
+        let columns: Vec<String> = row.cell(5)?;
+        let references: (Option<&str>, Option<&str>) = (row.cell(6)?, row.cell(7)?);
+        let kind = match (row.cell(2)?, references) {
             ("p", _) => ConstraintKind::Primary { columns },
             ("u", _) => ConstraintKind::Unique { columns },
             ("x", _) => ConstraintKind::Exclusion,
             ("f", (Some(schema), Some(name))) => ConstraintKind::ForeignKey(ForeignKey {
                 columns,
                 references: TableName::new(schema, name),
-                referenced: row.get(8),
-                acts: row.get(9),
+                referenced: row.cell(8)?,
+                acts: row.cell(9)?,
             }),
             _ => ConstraintKind::Check,
         };
-        constraints.entry(row.get(0)).or_default().push(Constraint {
-            name: row.get(1),
+        constraints.entry(row.cell(0)?).or_default().push(Constraint {
+            name: row.cell(1)?,
             kind,
-            definition: row.get(3),
-            validated: row.get(4),
+            definition: row.cell(3)?,
+            validated: row.cell(4)?,
         });
     }
     Ok(constraints)
@@ -137,17 +139,16 @@ pub(super) async fn triggers(
 ) -> Result<HashMap<Oid, Vec<Trigger>>> {
     let mut triggers: HashMap<Oid, Vec<Trigger>> = HashMap::new();
     for row in tx.query(TRIGGERS, &[&tables, &seal]).await.during("schema.triggers")? {
-        let name: String = row.get(1);
-        let mode = match row.get(3) {
+        let name: String = row.cell(1)?;
+        let mode = match row.cell(3)? {
             "D" => Some("DISABLE"),
             "R" => Some("ENABLE REPLICA"),
             "A" => Some("ENABLE ALWAYS"),
             _ => None,
         };
-        let mode = mode.map(|mode| {
-            format!("ALTER TABLE {} {mode} TRIGGER {}", quote_table(row.get(4), row.get(5)), quote_ident(&name))
-        });
-        triggers.entry(row.get(0)).or_default().push(Trigger { name, definition: row.get(2), mode });
+        let table = quote_table(row.cell(4)?, row.cell(5)?);
+        let mode = mode.map(|mode| format!("ALTER TABLE {table} {mode} TRIGGER {}", quote_ident(&name)));
+        triggers.entry(row.cell(0)?).or_default().push(Trigger { name, definition: row.cell(2)?, mode });
     }
     Ok(triggers)
 }
@@ -159,7 +160,12 @@ mod tests {
     #[test]
     fn index_of_a_partitioned_table_is_made_on_every_partition() {
         for (given, name, unique, expected) in [
-            ("CREATE INDEX i ON ONLY s.t USING btree (a)", "i", false, "CREATE INDEX i ON s.t USING btree (a)"),
+            (
+                "CREATE INDEX i ON ONLY s.t USING btree (a)",
+                "i",
+                false,
+                "CREATE INDEX i ON s.t USING btree (a)",
+            ),
             (
                 r#"CREATE UNIQUE INDEX "I ON" ON ONLY s.t USING btree (a)"#,
                 "I ON",

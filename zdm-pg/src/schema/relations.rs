@@ -9,6 +9,7 @@ use zdm_core::schema::{Partition, Selection, TableName};
 
 use crate::connect::quote::{quote_ident, quote_table};
 use crate::error::OrPg;
+use crate::schema::Cells;
 
 /// A table of the catalog that a run moves.
 #[derive(Debug)]
@@ -51,18 +52,18 @@ pub(super) async fn read(tx: &Transaction<'_>, ours: &str, selection: &Selection
     let rows = tx.query(RELATIONS, &[&ours]).await.during("schema.relations")?;
     let mut relations = Vec::with_capacity(rows.len());
     for row in rows {
-        let name = TableName::new(row.get::<_, &str>(1), row.get::<_, &str>(2));
+        let name = TableName::new(row.cell::<&str>(1)?, row.cell::<&str>(2)?);
         if !selection.matches(&name) {
             continue;
         }
-        let bytes = u64::try_from(row.get::<_, i64>(8)).unwrap_or(0);
+        let bytes = u64::try_from(row.cell::<i64>(8)?).unwrap_or(0);
         relations.push(Relation {
-            oid: row.get(0),
+            oid: row.cell(0)?,
             name,
-            identity: row.get(3),
-            comment: row.get(4),
-            options: options(row.get(5), row.get(6)),
-            rows: estimate(row.get(7), bytes),
+            identity: row.cell(3)?,
+            comment: row.cell(4)?,
+            options: options(row.cell(5)?, row.cell(6)?),
+            rows: estimate(row.cell(7)?, bytes),
             bytes,
         });
     }
@@ -79,7 +80,9 @@ fn options(partition_key: Option<String>, storage: Option<Vec<String>>) -> Optio
     let list: Vec<_> = storage
         .iter()
         .filter_map(|option| option.split_once('='))
-        .map(|(name, value)| format!("{} = {}", quote_ident(name), crate::connect::quote::quote_literal(value)))
+        .map(|(name, value)| {
+            format!("{} = {}", quote_ident(name), crate::connect::quote::quote_literal(value))
+        })
         .collect();
     (!list.is_empty()).then(|| format!("WITH ({})", list.join(", ")))
 }
@@ -119,19 +122,19 @@ pub(super) type Part = (Oid, Partition);
 pub(super) async fn partitions(tx: &Transaction<'_>, roots: &[Oid]) -> Result<HashMap<Oid, Vec<Part>>> {
     let mut parts: HashMap<Oid, Vec<Part>> = HashMap::new();
     for row in tx.query(PARTITIONS, &[&roots]).await.during("schema.partitions")? {
-        let name = TableName::new(row.get::<_, &str>(2), row.get::<_, &str>(3));
-        let checks = row.get::<_, Option<String>>(9).map_or_else(String::new, |checks| format!(" ({checks})"));
-        let more = options(row.get(8), row.get(10)).map_or_else(String::new, |more| format!(" {more}"));
+        let name = TableName::new(row.cell::<&str>(2)?, row.cell::<&str>(3)?);
+        let checks = row.cell::<Option<String>>(9)?.map_or_else(String::new, |checks| format!(" ({checks})"));
+        let more = options(row.cell(8)?, row.cell(10)?).map_or_else(String::new, |more| format!(" {more}"));
         let definition = format!(
             "CREATE TABLE {} PARTITION OF {}{checks} {}{more}",
             quote_table(&name.schema, &name.name),
-            quote_table(row.get(5), row.get(6)),
-            row.get::<_, &str>(7),
+            quote_table(row.cell(5)?, row.cell(6)?),
+            row.cell::<&str>(7)?,
         );
-        parts.entry(row.get(0)).or_default().push((
-            row.get(1),
-            Partition { name, leaf: row.get(4), definition },
-        ));
+        parts
+            .entry(row.cell(0)?)
+            .or_default()
+            .push((row.cell(1)?, Partition { name, leaf: row.cell(4)?, definition }));
     }
     Ok(parts)
 }

@@ -7,6 +7,7 @@ use zdm_core::schema::{Sequence, TableName};
 
 use crate::connect::quote::quote_table;
 use crate::error::OrPg;
+use crate::schema::Cells;
 
 /// Owned by a column (`a` serial, `i` identity), or named by a default. One
 /// that several columns use comes once, with its owner if it has one.
@@ -38,33 +39,33 @@ SELECT DISTINCT ON (n.nspname, c.relname)
 /// Reads the sequences of the tables.
 pub(super) async fn read(tx: &Transaction<'_>, tables: &[Oid]) -> Result<Vec<Sequence>> {
     let rows = tx.query(SEQUENCES, &[&tables]).await.during("schema.sequences")?;
-    let mut sequences: Vec<_> = rows
+    let mut sequences = rows
         .iter()
         .map(|row| {
-            let name = TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1));
-            let owner = match (row.get::<_, Option<&str>>(2), row.get::<_, Option<&str>>(3), row.get(4)) {
+            let name = TableName::new(row.cell::<&str>(0)?, row.cell::<&str>(1)?);
+            let owner = match (row.cell::<Option<&str>>(2)?, row.cell::<Option<&str>>(3)?, row.cell(4)?) {
                 (Some(schema), Some(table), Some(column)) => Some((TableName::new(schema, table), column)),
                 _ => None,
             };
-            let identity: bool = row.get(5);
+            let identity: bool = row.cell(5)?;
             let quoted = quote_table(&name.schema, &name.name);
             let options = format!(
                 "START WITH {} INCREMENT BY {} MINVALUE {} MAXVALUE {} CACHE {}{}",
-                row.get::<_, i64>(7),
-                row.get::<_, i64>(8),
-                row.get::<_, i64>(9),
-                row.get::<_, i64>(10),
-                row.get::<_, i64>(11),
-                if row.get(12) { " CYCLE" } else { "" },
+                row.cell::<i64>(7)?,
+                row.cell::<i64>(8)?,
+                row.cell::<i64>(9)?,
+                row.cell::<i64>(10)?,
+                row.cell::<i64>(11)?,
+                if row.cell(12)? { " CYCLE" } else { "" },
             );
             let definition = if identity {
                 format!("SEQUENCE NAME {quoted} {options}")
             } else {
-                format!("CREATE SEQUENCE {quoted} AS {} {options}", row.get::<_, &str>(6))
+                format!("CREATE SEQUENCE {quoted} AS {} {options}", row.cell::<&str>(6)?)
             };
-            Sequence { name, owner, identity, definition }
+            Ok(Sequence { name, owner, identity, definition })
         })
-        .collect();
+        .collect::<Result<Vec<_>>>()?;
     sequences.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(sequences)
 }

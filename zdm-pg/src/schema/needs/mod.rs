@@ -18,6 +18,7 @@ use zdm_core::schema::{Definition, DefinitionKind};
 use self::order::Order;
 use crate::connect::quote::quote_ident;
 use crate::error::OrPg;
+use crate::schema::Cells;
 
 /// An object of the catalog: the oid of its catalog, and its own.
 type Object = (Oid, Oid);
@@ -82,7 +83,7 @@ pub(super) async fn read(
 ) -> Result<Needs> {
     let mut order = Order::default();
     for row in tx.query(EDGES, &[&tables, &seal]).await.during("schema.needs")? {
-        let (from, to): (Object, Object) = ((row.get(0), row.get(1)), (row.get(2), row.get(3)));
+        let (from, to): (Object, Object) = ((row.cell(0)?, row.cell(1)?), (row.cell(2)?, row.cell(3)?));
         order.needs(from, to);
     }
     let found = statements::read(tx, &order.objects()).await?;
@@ -90,11 +91,7 @@ pub(super) async fn read(
     let mut needs = Needs { unmade: found.unmade, ..Needs::default() };
     needs.definitions.extend(schemas.into_iter().filter(|name| !name.starts_with("pg_")).map(|name| {
         let name = quote_ident(&name);
-        Definition {
-            kind: DefinitionKind::Schema,
-            statement: format!("CREATE SCHEMA {name}"),
-            name,
-        }
+        Definition { kind: DefinitionKind::Schema, statement: format!("CREATE SCHEMA {name}"), name }
     }));
     let mut definitions = found.definitions;
     needs.definitions.extend(order.sorted().iter().filter_map(|object| definitions.remove(object)));

@@ -9,6 +9,7 @@ use zdm_core::schema::{Definition, DefinitionKind};
 
 use super::Object;
 use crate::error::OrPg;
+use crate::schema::Cells;
 
 /// What was found for a list of objects.
 #[derive(Debug, Default)]
@@ -123,34 +124,41 @@ pub(super) async fn read(tx: &Transaction<'_>, objects: &[Object]) -> Result<Fou
         ("pg_collation", DefinitionKind::Collation, COLLATIONS),
     ] {
         let class = tx
-            .query_one("SELECT oid FROM pg_catalog.pg_class WHERE relname = $1 AND relnamespace = 11", &[&catalog])
+            .query_one(
+                "SELECT oid FROM pg_catalog.pg_class WHERE relname = $1 AND relnamespace = 11",
+                &[&catalog],
+            )
             .await
             .during("schema.needs")?
-            .get::<_, Oid>(0);
+            .cell::<Oid>(0)?;
         let ids: Vec<Oid> = objects.iter().filter(|o| o.0 == class).map(|o| o.1).collect();
         if ids.is_empty() {
             continue;
         }
-        let query = if kind == DefinitionKind::Extension { query.to_owned() } else { format!("{query} AND {OWN}") };
+        let query =
+            if kind == DefinitionKind::Extension { query.to_owned() } else { format!("{query} AND {OWN}") };
         for row in tx.query(&query, &[&class, &ids]).await.during("schema.needs")? {
-            found.take(class, kind, &row);
+            found.take(class, kind, &row)?;
         }
     }
     let (classes, ids): (Vec<Oid>, Vec<Oid>) = objects.iter().copied().unzip();
     let others = tx.query(OTHERS, &[&0u32, &ids, &classes]).await.during("schema.needs")?;
-    found.unmade.extend(others.iter().filter_map(|row| row.get::<_, Option<String>>(2)));
+    for row in &others {
+        found.unmade.extend(row.cell::<Option<String>>(2)?);
+    }
     Ok(found)
 }
 
 impl Found {
-    fn take(&mut self, class: Oid, kind: DefinitionKind, row: &Row) {
-        let name: String = row.get(2);
-        match row.get::<_, Option<String>>(3) {
+    fn take(&mut self, class: Oid, kind: DefinitionKind, row: &Row) -> Result<()> {
+        let name: String = row.cell(2)?;
+        match row.cell::<Option<String>>(3)? {
             Some(statement) => {
-                self.schemas.insert(row.get(1));
-                self.definitions.insert((class, row.get(0)), Definition { kind, name, statement });
+                self.schemas.insert(row.cell(1)?);
+                self.definitions.insert((class, row.cell(0)?), Definition { kind, name, statement });
             }
             None => self.unmade.push(name),
         }
+        Ok(())
     }
 }

@@ -1,0 +1,3 @@
+//! PostgreSQL as a target.
+
+pub mod prepare;
