@@ -49,15 +49,18 @@ impl<T> OrPg<T> for Result<T, tokio_postgres::Error> {
 /// Converts an error of a control connection.
 pub(crate) fn from_client(error: tokio_postgres::Error) -> Error {
     if let Some(db) = error.as_db_error() {
-        return ServerError {
+        let server = ServerError {
             severity: db.severity(),
             code: db.code().code(),
             message: db.message(),
             detail: db.detail(),
             hint: db.hint(),
             place: db.where_(),
-        }
-        .into_error();
+        };
+        return match db.constraint() {
+            Some(constraint) => server.into_error().with("constraint", constraint),
+            None => server.into_error(),
+        };
     }
     let lost = error.is_closed() || error.source().is_some_and(|source| source.is::<io::Error>());
     let words = error.to_string();

@@ -2,6 +2,8 @@
 
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod changes;
+#[allow(dead_code, reason = "the rooms that use all of it are being built")]
+mod checkpoint;
 pub mod config;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod connect;
@@ -18,6 +20,8 @@ mod types;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod wire;
 
+pub use self::checkpoint::PgCheckpoint;
+pub use self::sink::PgSink;
 pub use self::types::PgEncoding;
 
 #[cfg(feature = "failpoints")]
