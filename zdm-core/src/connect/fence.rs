@@ -15,6 +15,9 @@ use crate::{Position, Result};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SwitchState {
+    /// Somebody asks the process that follows to cut over, until the lease
+    /// runs out. Nothing has been done.
+    Requested,
     /// A cutover is under way; the source is the active side.
     Preparing,
     /// The source is sealed; the target is the active side.

@@ -37,6 +37,7 @@ pub mod cutover;
 mod options;
 mod running;
 mod start;
+mod switch;
 
 use std::sync::Arc;
 
@@ -96,6 +97,15 @@ impl Migration {
         let plan = &self.plan;
         let schema = plan.source.describe(&plan.options.tables).await?;
         plan.assess(&schema).await
+    }
+
+    /// The tables that the run moves, and what they lean on, as the target
+    /// will have them.
+    ///
+    /// # Errors
+    /// When the source cannot be reached, or a stage names what is not there.
+    pub async fn schema(&self) -> Result<crate::schema::Schema> {
+        self.plan.stages.schema(&self.plan.source.describe(&self.plan.options.tables).await?)
     }
 
     /// Starts or resumes the run in a task of its own.

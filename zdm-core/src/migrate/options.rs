@@ -43,6 +43,9 @@ pub struct Options {
     pub max_rate: u64,
     /// What happens after an error that a retry can help.
     pub retry: Retry,
+    /// Where the data goes, for the error that a stray writer gets at the
+    /// source after the switch: a host and database, never a password.
+    pub target_name: String,
 }
 
 impl Default for Options {
@@ -58,6 +61,7 @@ impl Default for Options {
             idle_interval: Duration::from_secs(2),
             max_rate: 0,
             retry: Retry::default(),
+            target_name: "another database".to_owned(),
         }
     }
 }

@@ -8,7 +8,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Plan;
+use super::cutover::{CutoverOptions, Switch};
 use crate::connect::Phase;
+use crate::gate::GateControl;
 use crate::run::Status;
 use crate::{Error, ErrorKind, Position, Result};
 
@@ -46,8 +48,8 @@ pub enum Outcome {
 
 /// A run in a task of its own. Dropping it cancels the run and does not wait:
 /// [`stop`](Self::stop) does.
-#[derive(Debug)]
 pub struct Running {
+    plan: Arc<Plan>,
     task: JoinHandle<Result<Outcome>>,
     cancel: CancellationToken,
     status: watch::Receiver<Status>,
@@ -58,8 +60,9 @@ impl Running {
         let cancel = cancel.child_token();
         let status = plan.status.subscribe();
         let token = cancel.clone();
-        let task = tokio::spawn(async move { plan.run(until, token).await });
-        Self { task, cancel, status }
+        let ours = Arc::clone(&plan);
+        let task = tokio::spawn(async move { ours.run(until, token).await });
+        Self { plan, task, cancel, status }
     }
 
     /// How far it is, now.
@@ -106,7 +109,43 @@ impl Running {
     /// # Errors
     /// The run's own error.
     pub async fn wait(mut self) -> Result<Outcome> {
+        self.ended().await
+    }
+
+    /// The same, for who also waits for other things. Cancel-safe; once it
+    /// has answered, it must not be called again.
+    ///
+    /// # Errors
+    /// The run's own error.
+    pub async fn ended(&mut self) -> Result<Outcome> {
         (&mut self.task).await.map_err(|_| gone())?
+    }
+
+    /// Makes the target the active side, while the application goes on behind
+    /// its gate. With `Ok` the run has ended; with an error everything was
+    /// undone, the source is the active side, and the run goes on, unless the
+    /// message says otherwise.
+    ///
+    /// Drive it to its end: dropped, it leaves a record that the next start
+    /// clears.
+    ///
+    /// # Errors
+    /// Those of the steps of a [cutover](super::cutover).
+    pub async fn cutover(&mut self, gate: Arc<dyn GateControl>, options: CutoverOptions) -> Result<Switch> {
+        let switch = Arc::clone(&self.plan).cutover(gate, options).await?;
+        self.cancel.cancel();
+        // The stream has nothing left to bring; how it ended does not matter.
+        if let Err(error) = self.ended().await {
+            tracing::warn!(%error, "the stream of a run that has switched ended with an error");
+        }
+        self.plan.record_switch(&switch).await;
+        Ok(switch)
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("status", &*self.status.borrow()).finish_non_exhaustive()
     }
 }
 

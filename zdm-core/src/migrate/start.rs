@@ -2,11 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Plan;
+use super::cutover::{CutoverOptions, Recover, Recovered, recover};
 use crate::connect::{Phase, Record, Severity, Snapshot, State, Step};
+use crate::gate::NoGate;
 use crate::schema::Schema;
 use crate::{Error, ErrorKind, Result};
+
+/// How long the lease of a process that died in a cutover is waited for:
+/// longer than any lease that it could have taken.
+const LEASE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Both shapes of what is moved, and where the run stands.
 pub(super) struct Start {
@@ -66,6 +73,32 @@ impl Plan {
             }
         }
         Ok(start)
+    }
+
+    /// Finishes or undoes a cutover that an earlier start did not bring to its
+    /// end, before anything is applied.
+    async fn settle_cutover(&self, mut state: State, target: &Schema) -> Result<State> {
+        let recovered = recover(Recover {
+            run: &self.options.run,
+            epoch: state.record.epoch,
+            source: &*self.source,
+            sink: &*self.sink,
+            target_schema: target,
+            gate: &NoGate,
+            patience: LEASE_PATIENCE,
+            lease: CutoverOptions::default().lease,
+        })
+        .await?;
+        if let Recovered::Switched(switched) = recovered
+            && state.record.phase != Phase::Switched
+        {
+            let mut record = state.record.clone();
+            record.phase = Phase::Switched;
+            record.position = switched.position.or(record.position);
+            self.checkpoint.swap(&state.record, &record).await?;
+            state.record = record;
+        }
+        Ok(state)
     }
 
     /// The run's snapshot, when its start was fixed before.

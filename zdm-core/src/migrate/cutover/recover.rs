@@ -62,6 +62,9 @@ pub async fn recover(with: Recover<'_>) -> Result<Recovered> {
         let Some(record) = fence.record(with.run).await? else {
             return Ok(if seen.is_some() { Recovered::Released } else { Recovered::Clear });
         };
+        if record.state == SwitchState::Requested {
+            return Ok(Recovered::Clear);
+        }
         if record.state == SwitchState::Switched {
             open(&with).await?;
             return Ok(Recovered::Switched(record));

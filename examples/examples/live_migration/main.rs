@@ -1,0 +1,130 @@
+//! Moves a live PostgreSQL database to another server while an application
+//! keeps writing to it, and proves that nothing was lost.
+//!
+//! Needs nothing but this checkout: it finds or fetches PostgreSQL and starts
+//! two throwaway servers.
+//!
+//! ```text
+//! cargo run --release --example live_migration
+//! cargo run --release --example live_migration -- --json --rows 1000000
+//! ```
+//!
+//! What happens: a shop is loaded into the first server; an application with
+//! some workers places orders, pays them, moves keys and deletes, all through
+//! a gate; the shop is copied, followed, and cut over to the second server
+//! under that load; the application goes on there. In the end every table is
+//! compared by plain SQL as it was at the moment of the switch, and the
+//! application's own ledger with what it finds in the new database.
+
+mod app;
+mod report;
+mod shop;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use tokio_util::sync::CancellationToken;
+use zdm_core::gate::{Gate, GateControl};
+use zdm_core::migrate::cutover::CutoverOptions;
+use zdm_core::migrate::{Migration, Options};
+use zdm_pg::{PgConfig, PgSink, PgSource};
+use zdm_servers::compare::compare;
+use zdm_servers::{PgOptions, Postgres};
+
+use crate::app::{App, Side};
+use crate::report::{Bars, Report};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Moves a live database and proves that nothing was lost.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Orders in the shop before the move begins
+    #[arg(long, default_value_t = 300_000)]
+    rows: u32,
+    /// Workers of the application that writes all the time
+    #[arg(long, default_value_t = 4)]
+    workers: usize,
+    /// Seconds that the application writes before the cutover, once the
+    /// target has caught up, and again behind it
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Ends with one JSON object on a line of its own
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let args = Args::parse();
+    let report = migrate(&args).await?;
+    println!("{report}");
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    }
+    if report.is_perfect() { Ok(()) } else { Err("something failed or differs: see above".into()) }
+}
+
+async fn migrate(args: &Args) -> Result<Report, Failure> {
+    let began = Instant::now();
+    println!("starting two PostgreSQL servers");
+    let (old, new) = tokio::try_join!(Postgres::start(PgOptions::new().durable(true)), async {
+        Postgres::start(PgOptions::new().durable(true)).await
+    })?;
+    let (old, new) = (old.create_database("shop").await?, new.create_database("shop").await?);
+    println!("loading a shop with {} orders", args.rows);
+    shop::load(&old, args.rows).await?;
+
+    // The application: every request passes the gate to the active side.
+    let gate = Gate::new(Side::new("old", old.url()));
+    let app = App::start(gate.clone(), args.workers);
+
+    // The migration. The same lines move a database of yours.
+    let source = PgSource::new(PgConfig::parse(&old.url())?);
+    let sink = PgSink::new(PgConfig::parse(&new.url())?);
+    let migration = Migration::between(source, sink).options(Options::default()).build()?;
+    let bars = Bars::watch(migration.status());
+    let moved = Instant::now();
+    let mut running = migration.start(CancellationToken::new());
+    running.followed().await?;
+    let caught_up = moved.elapsed();
+    let before = running.status();
+    tokio::time::sleep(Duration::from_secs(args.seconds)).await;
+    let applied = running.status();
+
+    // The cutover. As the gate opens to the new side, the example looks at
+    // the new database as it is then, before the first request comes in.
+    let witness = Arc::new(app::Witness::new(gate.toward(Side::new("new", new.url())), new.url()));
+    let switch = running.cutover(Arc::clone(&witness) as Arc<dyn GateControl>, CutoverOptions::default()).await?;
+    bars.finish();
+    tokio::time::sleep(Duration::from_secs(args.seconds)).await;
+    let ledger = app.stop().await;
+
+    println!("comparing every row by plain SQL");
+    let at_the_switch = witness.snapshot()?;
+    let comparison = compare(&old.connect().await?, &at_the_switch).await?;
+    print!("{comparison}");
+    let lost = ledger.missing(&new.connect().await?).await?;
+
+    Ok(Report {
+        rows_copied: applied.rows_copied,
+        changes_applied: applied.changes_applied,
+        rows_per_second: rate(before.rows_copied, caught_up),
+        requests: ledger.requests,
+        requests_per_second: rate(ledger.requests, ledger.time),
+        failed_requests: ledger.failed,
+        first_failure: ledger.first_failure,
+        longest_wait_ms: gate.stats().longest_wait.as_secs_f64() * 1_000.0,
+        pause_ms: switch.pause.total_ms,
+        compared_rows: comparison.rows(),
+        differences: comparison.differences() + lost,
+        seconds: began.elapsed().as_secs_f64(),
+    })
+}
+
+/// Whole things a second.
+fn rate(count: u64, time: Duration) -> u64 {
+    let nanos = time.as_nanos().max(1);
+    u64::try_from(u128::from(count) * 1_000_000_000 / nanos).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,103 @@
+//! What a user cares about, and the bars that are shown until then.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use zdm_core::connect::Phase;
+use zdm_core::run::Status;
+
+/// The result of the example.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) rows_copied: u64,
+    pub(crate) rows_per_second: u64,
+    pub(crate) changes_applied: u64,
+    pub(crate) requests: u64,
+    pub(crate) requests_per_second: u64,
+    pub(crate) failed_requests: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) first_failure: Option<String>,
+    pub(crate) longest_wait_ms: f64,
+    pub(crate) pause_ms: f64,
+    pub(crate) compared_rows: u64,
+    pub(crate) differences: u64,
+    pub(crate) seconds: f64,
+}
+
+impl Report {
+    /// Whether nothing failed and nothing differs.
+    pub(crate) fn is_perfect(&self) -> bool {
+        self.failed_requests == 0 && self.differences == 0
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "rows copied          {:>12}  ({} a second until caught up)", self.rows_copied, self.rows_per_second)?;
+        writeln!(f, "changes applied      {:>12}", self.changes_applied)?;
+        writeln!(f, "requests served      {:>12}  ({} a second)", self.requests, self.requests_per_second)?;
+        writeln!(f, "requests failed      {:>12}", self.failed_requests)?;
+        if let Some(failure) = &self.first_failure {
+            writeln!(f, "  the first one: {failure}")?;
+        }
+        writeln!(f, "longest wait at gate {:>12.1}  ms", self.longest_wait_ms)?;
+        writeln!(f, "pause of the cutover {:>12.1}  ms", self.pause_ms)?;
+        writeln!(f, "rows compared        {:>12}", self.compared_rows)?;
+        writeln!(f, "differences          {:>12}", self.differences)?;
+        write!(f, "seconds              {:>12.1}", self.seconds)
+    }
+}
+
+/// One bar for each table, and a line for the stream.
+pub(crate) struct Bars {
+    all: MultiProgress,
+    task: JoinHandle<()>,
+}
+
+impl Bars {
+    pub(crate) fn watch(mut status: watch::Receiver<Status>) -> Self {
+        let all = MultiProgress::new();
+        let bars = all.clone();
+        let task = tokio::spawn(async move {
+            let mut tables = BTreeMap::new();
+            let line = bars.add(ProgressBar::new_spinner());
+            line.enable_steady_tick(Duration::from_millis(100));
+            while status.changed().await.is_ok() {
+                let now = status.borrow_and_update().clone();
+                show(&bars, &mut tables, &line, &now);
+            }
+        });
+        Self { all, task }
+    }
+
+    pub(crate) fn finish(self) {
+        self.task.abort();
+        // A terminal that is gone is no reason to fail.
+        let _ = self.all.clear();
+    }
+}
+
+fn show(bars: &MultiProgress, tables: &mut BTreeMap<String, ProgressBar>, line: &ProgressBar, now: &Status) {
+    if now.phase == Some(Phase::Copying) {
+        for (name, table) in &now.tables {
+            let bar = tables.entry(name.clone()).or_insert_with(|| {
+                let bar = bars.add(ProgressBar::new(table.rows_estimated.max(1)));
+                let style = ProgressStyle::with_template("{prefix:24} {bar:30} {human_pos:>10} of about {human_len}");
+                bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_prefix(name.clone())
+            });
+            bar.set_length(table.rows_estimated.max(table.rows_copied).max(1));
+            bar.set_position(table.rows_copied);
+        }
+    } else {
+        for bar in tables.values().filter(|bar| !bar.is_finished()) {
+            bar.finish();
+        }
+    }
+    let lag = now.lag.as_millis();
+    line.set_message(format!("{}: {} changes applied, {lag} ms behind", now.doing, now.changes_applied));
+}

@@ -1,0 +1,169 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use zdm_core::Result;
+use zdm_core::connect::RunName;
+use zdm_core::migrate::Options;
+use zdm_core::schema::Selection;
+
+/// Moves a live database to another server while its application keeps
+/// reading and writing
+#[derive(Debug, Parser)]
+#[command(name = "zdm", version, about, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say what stands in the way, and change nothing
+    Assess(Common),
+    /// Copy the tables and apply what changes meanwhile; the same command
+    /// resumes after a stop or a kill
+    Migrate(Migrate),
+    /// Say how far a run is
+    Status(Common),
+    /// Make the target the active side: fence the source, drain, set
+    /// sequences, seal
+    Cutover(Cutover),
+    /// Remove what a run keeps on both servers; the moved tables stay
+    Drop(Drop),
+}
+
+impl Args {
+    pub(crate) fn common(&self) -> &Common {
+        match &self.command {
+            Command::Assess(common) | Command::Status(common) => common,
+            Command::Migrate(migrate) => &migrate.common,
+            Command::Cutover(cutover) => &cutover.common,
+            Command::Drop(drop) => &drop.common,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Common {
+    /// The source: postgres://user@host:port/database, or key=value pairs.
+    /// Passwords may come from PGPASSWORD or ~/.pgpass
+    #[arg(long, value_name = "URL", env = "ZDM_FROM", hide_env_values = true)]
+    pub(crate) from: String,
+    /// The target
+    #[arg(long, value_name = "URL", env = "ZDM_TO", hide_env_values = true)]
+    pub(crate) to: String,
+    /// The name of the run: it names the slot, and what a resume goes on with
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) run: String,
+    /// Tables to move, as patterns over schema.table; may be repeated
+    #[arg(long, value_name = "PATTERN", default_value = "*.*", value_delimiter = ',')]
+    pub(crate) tables: Vec<String>,
+    /// Tables to leave out, as patterns over schema.table; may be repeated
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub(crate) exclude: Vec<String>,
+    /// One JSON object a line; the last one has "event":"summary"
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Chunks copied at once
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) jobs: usize,
+    /// The copy's speed at most, in bytes a second: 500k, 20M, 1G
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) max_rate: Option<u64>,
+    /// Keep following until SIGINT or SIGTERM, then end at a durable position
+    #[arg(long, conflicts_with = "cutover")]
+    pub(crate) follow: bool,
+    /// Once caught up, cut over to the target
+    #[arg(long)]
+    pub(crate) cutover: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cutover {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Limits {
+    /// Seconds in which a cutover must be done, or it is given up
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) deadline: u64,
+}
+
+impl Limits {
+    pub(crate) fn deadline(&self) -> Duration {
+        Duration::from_secs(self.deadline)
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Drop {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Drop a run that was cut over too: its source is open for writes again
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+impl Common {
+    pub(crate) fn run(&self) -> Result<RunName> {
+        self.run.parse()
+    }
+
+    pub(crate) fn selection(&self) -> Result<Selection> {
+        Selection::new(self.tables.iter().cloned())?.except(self.exclude.iter().cloned())
+    }
+
+    pub(crate) fn options(&self) -> Result<Options> {
+        let mut options = Options::default();
+        options.run = self.run()?;
+        options.tables = self.selection()?;
+        Ok(options)
+    }
+}
+
+/// Reads `500k`, `20M`, `1G` or a plain number, in bytes.
+fn rate(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let factor = match &text[digits.len()..] {
+        "" => 1,
+        "k" | "K" | "kB" => 1_000,
+        "M" | "MB" => 1_000_000,
+        "G" | "GB" => 1_000_000_000,
+        unit => return Err(format!("{unit} is no unit: write k, M or G")),
+    };
+    let number: u64 = digits.parse().map_err(|_| "write a number and k, M or G: 20M".to_owned())?;
+    number.checked_mul(factor).filter(|rate| *rate > 0).ok_or_else(|| "the rate is out of range".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn rates_are_read_as_people_write_them() {
+        assert_eq!((rate("500k"), rate("20M"), rate("7")), (Ok(500_000), Ok(20_000_000), Ok(7)));
+        assert!(rate("fast").is_err() && rate("0").is_err() && rate("1X").is_err());
+    }
+}

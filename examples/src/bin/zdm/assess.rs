@@ -1,0 +1,33 @@
+//! `zdm assess`: what stands in the way.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+use zdm_core::Result;
+use zdm_core::connect::{Finding, Severity};
+
+use crate::args::Common;
+use crate::databases::Databases;
+use crate::output::Output;
+
+pub(crate) async fn run(common: &Common, output: &Output) -> Result<ExitCode> {
+    let migration = Databases::parse(common)?.migration(common.options()?)?;
+    let findings = migration.assess().await?;
+    show(&findings, *output);
+    let blockers = findings.iter().filter(|f| f.severity == Severity::Blocker).count();
+    let object = json!({ "state": if blockers == 0 { "ready" } else { "blocked" }, "blockers": blockers,
+                         "findings": findings.len() });
+    let line = match (blockers, findings.len()) {
+        (0, 0) => "nothing stands in the way".to_owned(),
+        (0, all) => format!("the run can start; {all} findings to know of"),
+        (blockers, _) => format!("the run cannot start: {blockers} blockers"),
+    };
+    output.say("summary", object, line);
+    Ok(if blockers == 0 { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+pub(crate) fn show(findings: &[Finding], output: Output) {
+    for finding in findings {
+        output.say("finding", serde_json::to_value(finding).unwrap_or_default(), finding.to_string());
+    }
+}

@@ -1,0 +1,37 @@
+//! `zdm drop`: removes what a run keeps on both servers.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+use zdm_core::connect::{Source, SwitchState};
+use zdm_core::{Error, ErrorKind, Result};
+
+use crate::args::Drop;
+use crate::databases::Databases;
+use crate::output::Output;
+
+pub(crate) async fn run(args: &Drop, output: &Output) -> Result<ExitCode> {
+    let databases = Databases::parse(&args.common)?;
+    let run = args.common.run()?;
+    let source = databases.source();
+    let record = match source.capabilities().fence {
+        Some(fence) => fence.record(&run).await?,
+        None => None,
+    };
+    if record.is_some_and(|record| record.state == SwitchState::Switched) && !args.force {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            "this run was cut over: without its seal the old source takes writes again that nobody moves; \
+             if that is what you want, say --force",
+        ));
+    }
+    zdm_core::connect::Source::release(&source, &run).await?;
+    zdm_pg::drop_run(&databases.from, &run).await?;
+    zdm_pg::drop_run(&databases.to, &run).await?;
+    output.say(
+        "summary",
+        json!({ "state": "dropped", "run": run }),
+        format!("the run {run} is dropped: slot, publication, seal and records are gone, the moved tables stay"),
+    );
+    Ok(ExitCode::SUCCESS)
+}

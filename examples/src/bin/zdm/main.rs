@@ -1,0 +1,51 @@
+//! `zdm`: moves a live database to another server while its application
+//! keeps reading and writing.
+//!
+//! ```text
+//! zdm assess  --from postgres://app@old/shop --to postgres://app@new/shop
+//! zdm migrate --from postgres://app@old/shop --to postgres://app@new/shop --follow
+//! zdm cutover --from postgres://app@old/shop --to postgres://app@new/shop
+//! ```
+//!
+//! Exit codes: 0 done; 1 it failed, and the message says what to do; 2 the
+//! command line is wrong; 3 `assess` has found blockers.
+
+mod args;
+mod assess;
+mod cutover;
+mod databases;
+mod drop;
+mod migrate;
+mod output;
+mod signals;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use self::args::{Args, Command};
+use self::output::Output;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = EnvFilter::try_from_env("ZDM_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let output = Output::new(args.common().json);
+    let result = match &args.command {
+        Command::Assess(common) => assess::run(common, &output).await,
+        Command::Migrate(migrate) => migrate::run(migrate, &output).await,
+        Command::Status(common) => status::run(common, &output).await,
+        Command::Cutover(cutover) => cutover::run(cutover, &output).await,
+        Command::Drop(drop) => drop::run(drop, &output).await,
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            output.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

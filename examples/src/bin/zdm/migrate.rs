@@ -1,0 +1,119 @@
+//! `zdm migrate`: copy, catch up, follow, and cut over on demand.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use zdm_core::Result;
+use zdm_core::gate::NoGate;
+use zdm_core::migrate::cutover::CutoverOptions;
+use zdm_core::migrate::{Migration, Outcome, Running, Until};
+
+use crate::args::{Limits, Migrate};
+use crate::cutover::{Requests, options};
+use crate::databases::Databases;
+use crate::output::{Output, Summary};
+use crate::{assess, signals};
+
+pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
+    let began = Instant::now();
+    let databases = Databases::parse(&args.common)?;
+    let mut options = args.common.options()?;
+    options.jobs = args.jobs;
+    options.max_rate = args.max_rate.unwrap_or(0);
+    let migration = databases.migration(options)?;
+    if args.dry_run {
+        return dry_run(&migration, args, *output).await;
+    }
+    let token = signals::token()?;
+    let watcher = output.watch(migration.status());
+    let (state, position, pause_ms) = if args.follow {
+        let mut running = migration.start(token);
+        let mut requests = Requests::new(&databases, args.common.run()?);
+        follow(&mut running, &mut requests, *output, &args.limits).await?
+    } else if args.cutover {
+        let mut running = migration.start(token);
+        match running.followed().await {
+            Ok(()) => cut_over(&mut running, options_of(&args.limits)).await?,
+            // Stopped by a signal before it was there.
+            Err(_) => ended(running.wait().await?),
+        }
+    } else {
+        ended(migration.run_until(Until::CaughtUp, token).await?)
+    };
+    watcher.finish();
+    let status = migration.status().borrow().clone();
+    output.summary(&Summary {
+        state,
+        tables: status.tables.len(),
+        rows_copied: status.rows_copied,
+        changes_applied: status.changes_applied,
+        seconds: began.elapsed().as_secs_f64(),
+        position,
+        pause_ms,
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+type Ended = (&'static str, Option<String>, Option<f64>);
+
+fn ended(outcome: Outcome) -> Ended {
+    let (state, position) = match outcome {
+        Outcome::CaughtUp { position } => ("caught_up", Some(position)),
+        Outcome::Switched { position } => ("switched", position),
+        Outcome::Stopped { position } => ("stopped", position),
+        _ => ("stopped", None),
+    };
+    (state, position.map(|position| position.to_string()), None)
+}
+
+fn options_of(limits: &Limits) -> CutoverOptions {
+    options(limits.deadline())
+}
+
+async fn cut_over(running: &mut Running, options: CutoverOptions) -> Result<Ended> {
+    let switch = running.cutover(Arc::new(NoGate), options).await?;
+    Ok(("switched", Some(switch.position.to_string()), Some(switch.pause.total_ms)))
+}
+
+/// Follows until a signal, or until somebody asks for the cutover.
+async fn follow(running: &mut Running, requests: &mut Requests, output: Output, limits: &Limits) -> Result<Ended> {
+    let mut followed = false;
+    loop {
+        tokio::select! {
+            outcome = running.ended() => return Ok(ended(outcome?)),
+            done = running.followed(), if !followed => followed = done.is_ok(),
+            () = tokio::time::sleep(Duration::from_millis(500)), if followed => {
+                if !requests.take().await? {
+                    continue;
+                }
+                output.say("cutover", json!({ "state": "asked" }), "a cutover was asked for");
+                match cut_over(running, options_of(limits)).await {
+                    Ok(ended) => return Ok(ended),
+                    // The source has been given back; following goes on.
+                    Err(error) => output.error(&error),
+                }
+            }
+        }
+    }
+}
+
+async fn dry_run(migration: &Migration, args: &Migrate, output: Output) -> Result<ExitCode> {
+    let findings = migration.assess().await?;
+    assess::show(&findings, output);
+    let schema = migration.schema().await?;
+    for table in &schema.tables {
+        let object = json!({ "table": table.name, "rows": table.estimated_rows, "bytes": table.estimated_bytes });
+        let line = format!("would copy {}: about {} rows, {} bytes", table.name, table.estimated_rows, table.estimated_bytes);
+        output.say("plan", object, line);
+    }
+    let then = match (args.follow, args.cutover) {
+        (true, _) => "follow",
+        (_, true) => "cut over",
+        _ => "end when caught up",
+    };
+    let object = json!({ "state": "planned", "tables": schema.tables.len(), "then": then });
+    output.say("summary", object, format!("would move {} tables, then {then}; nothing was done", schema.tables.len()));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,94 @@
+//! A run's own cutover: what it follows with, and what is recorded behind it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::Plan;
+use super::cutover::{Cutover, CutoverOptions, Follower, Lag, Switch};
+use crate::connect::Phase;
+use crate::gate::GateControl;
+use crate::{Error, ErrorKind, Position, Result};
+
+impl Plan {
+    /// All steps of a cutover, while the run follows.
+    pub(super) async fn cutover(
+        self: Arc<Self>,
+        gate: Arc<dyn GateControl>,
+        options: CutoverOptions,
+    ) -> Result<Switch> {
+        let run = self.options.run.clone();
+        let state = self.checkpoint.load(&run).await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "there is no run of that name to cut over").with("run", &run)
+        })?;
+        let source = Arc::new(self.source.describe(&self.options.tables).await?);
+        let target = Arc::new(self.stages.schema(&source)?);
+        Cutover::new(
+            run,
+            state.record.epoch,
+            (Arc::clone(&self.source), source),
+            (Arc::clone(&self.sink), target),
+            Arc::clone(&self) as Arc<dyn Follower>,
+        )
+        .gate(gate)
+        .target(self.options.target_name.clone())
+        .options(options)
+        .run()
+        .await
+    }
+
+    /// Notes in the run's own record what the source's record has decided. If
+    /// that fails, the next start reads it there.
+    pub(super) async fn record_switch(&self, switch: &Switch) {
+        let noted = async {
+            let Some(state) = self.checkpoint.load(&self.options.run).await? else { return Ok(()) };
+            let mut record = state.record.clone();
+            record.phase = Phase::Switched;
+            self.checkpoint.swap(&state.record, &record).await
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(run = %switch.run, %error, "the switch is not noted at the target yet; the next start will");
+        }
+        self.status.phase(Phase::Switched, "switched");
+    }
+}
+
+#[async_trait]
+impl Follower for Plan {
+    async fn applied_past(&self, goal: &Position) -> Result<()> {
+        // While this guard lives, positions that bear no rows are made
+        // durable at once too: the marker behind the fence is one.
+        let _hurry = self.durable.hurry();
+        let mut position = self.durable.position();
+        loop {
+            let at = position.borrow_and_update().clone();
+            if let Some(at) = at
+                && self.source.reached(&at, goal)?
+                && self.is_durable(goal).await?
+            {
+                return Ok(());
+            }
+            let gone = || Error::new(ErrorKind::Other, "the run has ended and drains no more");
+            position.changed().await.map_err(|_| gone())?;
+        }
+    }
+
+    fn lag(&self) -> Lag {
+        Lag { bytes: self.status.subscribe().borrow().lag_bytes, bytes_per_second: None }
+    }
+
+    fn phase(&self) -> Phase {
+        self.status.subscribe().borrow().phase.unwrap_or(Phase::Preparing)
+    }
+}
+
+impl Plan {
+    /// What the target itself says: a drain that ends early loses commits.
+    async fn is_durable(&self, goal: &Position) -> Result<bool> {
+        let state = self.checkpoint.load(&self.options.run).await?;
+        match state.and_then(|state| state.record.position) {
+            Some(at) => self.source.reached(&at, goal),
+            None => Ok(false),
+        }
+    }
+}
