@@ -268,11 +268,7 @@ impl Inner {
     pub(super) fn decode<'a>(&'a self, cell: Cell, column: &Column) -> crate::Result<super::Value<'a>> {
         match cell {
             Cell::Null => Ok(super::Value::Null),
-            Cell::Unchanged => Err(crate::Error::new(
-                crate::ErrorKind::Unsupported,
-                "the log did not carry this cell: set the table's replica identity to full, or leave the column alone",
-            )
-            .with("column", &column.name)),
+            Cell::Unchanged => Err(not_carried(column)),
             Cell::Value { offset, len, format: super::Format::Core } => {
                 super::decode_core(self.bytes_of(offset, len, super::Format::Core))
             }
@@ -281,6 +277,14 @@ impl Inner {
             }
         }
     }
+}
+
+pub(super) fn not_carried(column: &Column) -> crate::Error {
+    crate::Error::new(
+        crate::ErrorKind::Unsupported,
+        "the log did not carry this cell: set the table's replica identity to full, or leave the column alone",
+    )
+    .with("column", &column.name)
 }
 
 impl Default for Inner {

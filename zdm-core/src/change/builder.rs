@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::batch::{Begin, Commit, Inner, Item, Op, Run, Xid};
 use super::{Batch, Cell, CoreEncoding, DateTime, Encoding, Format, Permit, Value, encode_core};
-use crate::schema::Table;
+use crate::schema::{Column, Table};
 use crate::{Error, ErrorKind, Position, Result};
 
 /// What a builder is given for one column.
@@ -208,6 +208,24 @@ impl Assembler {
         self.cells.push(cell);
     }
 
+    /// Adds rows that lie together already, as [`Batch::cells_of`] gives them.
+    ///
+    /// # Errors
+    /// `Config` if there are not as many cells as `rows` rows have.
+    pub fn rows(&mut self, table: &Arc<Table>, op: Op, old: bool, rows: usize, cells: &[Cell]) -> Result<()> {
+        let run = Run { table: Arc::clone(table), op, old, first: self.cells.len(), rows };
+        if run.rows * run.stride() != cells.len() {
+            return Err(Error::new(ErrorKind::Config, "rows were given with too few or too many cells")
+                .with("table", &table.name));
+        }
+        for cell in cells {
+            self.cell(*cell);
+        }
+        self.image = self.cells.len();
+        self.items.push(Item::Rows(run));
+        Ok(())
+    }
+
     /// Adds a cell in the core's encoding.
     ///
     /// # Errors
@@ -229,6 +247,44 @@ impl Assembler {
         }
         let start = self.core.len();
         encode_core(value, &mut self.core);
+        self.core_cell(start)
+    }
+
+    /// Appends a value that [`encode_core`] has written already, and gives
+    /// its cell: for a value that borrows from this assembler.
+    ///
+    /// # Errors
+    /// `Rejected` when the batch would grow beyond 4 GiB.
+    pub fn encoded(&mut self, bytes: &[u8]) -> Result<Cell> {
+        let start = self.core.len();
+        self.core.extend_from_slice(bytes);
+        self.core_cell(start)
+    }
+
+    /// Decodes a cell of the batch that this one is derived from, or one that
+    /// was [encoded](Self::encoded) here.
+    ///
+    /// # Errors
+    /// As [`CellRef::value`](super::CellRef::value); `Protocol` for a cell of
+    /// another batch.
+    pub fn decode(&self, cell: Cell, column: &Column) -> Result<Value<'_>> {
+        let elsewhere = || Error::new(ErrorKind::Protocol, "a cell lies beyond the buffer of its batch");
+        let range = |offset: u32, len: u32| offset as usize..offset as usize + len as usize;
+        match (cell, &self.parent) {
+            (Cell::Value { offset, len, format: Format::Core }, _) => {
+                super::decode_core(self.core.get(range(offset, len)).ok_or_else(elsewhere)?)
+            }
+            (Cell::Value { offset, len, format: Format::Native(format) }, Some(Parent(parent))) => {
+                let bytes = parent.native.get(range(offset, len)).ok_or_else(elsewhere)?;
+                parent.encoding.decode(column, format, bytes)
+            }
+            (Cell::Value { .. }, None) => Err(elsewhere()),
+            (Cell::Null, _) => Ok(Value::Null),
+            (Cell::Unchanged, _) => Err(super::batch::not_carried(column)),
+        }
+    }
+
+    fn core_cell(&self, start: usize) -> Result<Cell> {
         match (u32::try_from(start), u32::try_from(self.core.len() - start)) {
             (Ok(offset), Ok(len)) if u32::try_from(self.core.len()).is_ok() => {
                 Ok(Cell::Value { offset, len, format: Format::Core })
@@ -318,7 +374,7 @@ impl Assembler {
 mod tests {
     use super::*;
     use crate::Engine;
-    use crate::schema::{Column, DataType, Key, TableName};
+    use crate::schema::{DataType, Key, TableName};
 
     fn table() -> Arc<Table> {
         let columns = vec![Column::new("id", DataType::integer(64)), Column::new("name", DataType::text())];

@@ -22,8 +22,10 @@
 
 mod callback;
 mod follow;
+mod stages;
 mod transform;
 
 pub use callback::Callback;
 pub use follow::{Pipeline, Upstream};
+pub use stages::{Row, Stages};
 pub use transform::{Identity, Transform};

@@ -44,6 +44,10 @@ pub trait Transform: Send + Sync {
     /// # Errors
     /// `Unsupported` when a stage computes the key and has no inverse.
     fn keys_back(&self, table: &Arc<Table>, keys: Batch) -> Result<(Arc<Table>, Batch)>;
+
+    /// Why changes of the target could not be carried back through these
+    /// stages; empty where they could.
+    fn irreversible(&self, schema: &Schema) -> Vec<Finding>;
 }
 
 /// No stages: everything passes as it is, untouched.
@@ -61,6 +65,10 @@ impl Transform for Identity {
 
     fn batch(&self, batch: Batch) -> Result<Batch> {
         Ok(batch)
+    }
+
+    fn irreversible(&self, _: &Schema) -> Vec<Finding> {
+        Vec::new()
     }
 
     fn keys_back(&self, table: &Arc<Table>, keys: Batch) -> Result<(Arc<Table>, Batch)> {

@@ -16,7 +16,8 @@ pub struct Index {
     pub unique: bool,
     /// Its columns by name, where it is over plain columns alone.
     pub columns: Option<Vec<String>>,
-    /// The engine's own CREATE INDEX.
+    /// The engine's own CREATE INDEX. Empty once a stage has renamed one of
+    /// its columns: it is then made from the neutral parts.
     pub definition: String,
 }
 
@@ -65,7 +66,9 @@ pub struct Constraint {
     pub name: String,
     /// What it forbids.
     pub kind: ConstraintKind,
-    /// What follows `ADD CONSTRAINT name` in the engine's own language.
+    /// What follows `ADD CONSTRAINT name` in the engine's own language. Empty
+    /// once a stage has renamed a column or table that it names: it is then
+    /// made from the neutral parts.
     pub definition: String,
     /// Whether the existing rows are known to satisfy it.
     pub validated: bool,

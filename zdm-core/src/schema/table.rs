@@ -91,6 +91,11 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// What tells its rows apart.
     pub key: Key,
+    /// Whether the log carries the whole old row of every update and delete,
+    /// and not only its key (PostgreSQL's `REPLICA IDENTITY FULL`, MySQL's
+    /// full row image).
+    #[serde(default)]
+    pub full_old_image: bool,
     /// The name of the primary key's constraint, where there is one and it is
     /// the [`key`](Self::key).
     pub key_name: Option<String>,
@@ -124,6 +129,7 @@ impl Table {
             name,
             columns,
             key,
+            full_old_image: false,
             key_name: None,
             indexes: Vec::new(),
             constraints: Vec::new(),
