@@ -52,7 +52,7 @@ pub(super) fn renamed(name: &TableName, to: &TableName) -> TableName {
 /// Leaves tables out: none of their rows reaches the target. The boundaries
 /// of their transactions do.
 #[derive(Debug, Clone, Copy)]
-pub struct LeaveOut;
+pub(super) struct LeaveOut;
 
 impl Stage for LeaveOut {
     type Plan = ();
