@@ -22,6 +22,11 @@ pub use self::checkpoint::PgCheckpoint;
 pub use self::sink::PgSink;
 pub use self::types::PgEncoding;
 
+#[doc(hidden)]
+pub use self::changes::fuzz_decode;
+#[cfg(feature = "failpoints")]
+#[doc(hidden)]
+pub use self::changes::probe as changes_probe;
 #[cfg(feature = "failpoints")]
 #[doc(hidden)]
 pub use self::wire::probe;

@@ -20,10 +20,13 @@ mod lookup;
 mod message;
 mod names;
 mod partitions;
+#[cfg(feature = "failpoints")]
+pub mod probe;
 mod publication;
 mod relation;
 pub(crate) mod slot;
 mod stream;
 mod waiting;
 
+pub use self::decoder::fuzz_decode;
 pub(crate) use self::stream::open;
