@@ -55,6 +55,7 @@ impl Plan {
             }
         };
         let target = Arc::new(self.stages.schema(&source)?);
+        let state = self.settle_cutover(state, &target).await?;
         self.status.restored(
             state.record.rows_copied,
             state.record.changes_applied,
