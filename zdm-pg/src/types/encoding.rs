@@ -22,9 +22,9 @@ pub(crate) static ENCODING: LazyLock<Arc<dyn Encoding>> = LazyLock::new(|| Arc::
 /// How cells are decoded that a PostgreSQL server sent, in text form (format
 /// 0) or binary form (format 1).
 ///
-/// The column's native id is the oid of its type, of a domain its base
-/// type's. A type that is not PostgreSQL's own goes by the column's neutral
-/// type: text for an enum, else [`Value::Native`].
+/// The column's native id is the oid of its type. A type that is not
+/// PostgreSQL's own goes by the column's neutral type: a domain by what it is
+/// made of, an enum as text, anything else as [`Value::Native`].
 ///
 /// ```
 /// use zdm_core::change::{Encoding, Value};

@@ -39,8 +39,7 @@ pub(super) enum Shape {
 
 impl Shape {
     /// Of a column: by the oid of its type where that is one of PostgreSQL's
-    /// own, else by its neutral type, which is all that is stable about a type
-    /// that a user or an extension made.
+    /// own, else (a domain, an enum, an extension's type) by its neutral type.
     pub(super) fn of(column: &Column) -> Self {
         Self::of_oid(column.native.id).unwrap_or_else(|| match &column.data_type {
             DataType::Array(of) => Self::Array(Kind::of_made(of)),
@@ -74,7 +73,8 @@ impl Kind {
             21 => Self::Int2,
             23 => Self::Int4,
             26 => Self::Oid,
-            19 | 25 | 1042 | 1043 => Self::Text,
+            // `"char"`, `name`, `text`, `bpchar`, `varchar`.
+            18 | 19 | 25 | 1042 | 1043 => Self::Text,
             114 => Self::Json,
             700 => Self::Float4,
             701 => Self::Float8,
@@ -92,10 +92,30 @@ impl Kind {
         })
     }
 
-    /// Of an enum, or of a type that is text in all but name.
+    /// Of a domain by what it is made of; of an enum, or of a type that is
+    /// text in all but name.
     fn of_made(data_type: &DataType) -> Self {
         match data_type {
+            DataType::Bool => Self::Bool,
+            DataType::Integer { unsigned: true, .. } => Self::Oid,
+            DataType::Integer { bits: 16, .. } => Self::Int2,
+            DataType::Integer { bits: 32, .. } => Self::Int4,
+            DataType::Integer { .. } => Self::Int8,
+            DataType::Float32 => Self::Float4,
+            DataType::Float64 => Self::Float8,
+            DataType::Decimal { .. } => Self::Numeric,
             DataType::Enum { .. } | DataType::Text { .. } => Self::Text,
+            DataType::Bytes { .. } => Self::Bytea,
+            DataType::Date => Self::Date,
+            DataType::Time { zone: false, .. } => Self::Time,
+            DataType::Time { zone: true, .. } => Self::TimeTz,
+            DataType::Timestamp { zone: false, .. } => Self::Timestamp,
+            DataType::Timestamp { zone: true, .. } => Self::TimestampTz,
+            DataType::Interval => Self::Interval,
+            DataType::Uuid => Self::Uuid,
+            // Whether `json` or `jsonb` matters to the binary form alone.
+            DataType::Json => Self::Json,
+            DataType::Bits { .. } => Self::Bits,
             _ => Self::Native,
         }
     }
@@ -125,6 +145,8 @@ mod tests {
         let mood = DataType::Enum { labels: ["a".to_owned()].into() };
         let column = Column::new("c", DataType::Array(mood.into())).native("public.mood[]", 16_400);
         assert_eq!(Shape::of(&column), Shape::Array(Kind::Text));
+        let column = Column::new("c", DataType::decimal()).native("public.price", 16_402);
+        assert_eq!(Shape::of(&column), Shape::Scalar(Kind::Numeric));
         let column = Column::new("c", DataType::Native).native("public.vector", 16_401);
         assert_eq!(Shape::of(&column), Shape::Scalar(Kind::Native));
     }

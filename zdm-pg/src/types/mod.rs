@@ -3,9 +3,9 @@
 //!
 //! Nothing else in the crate knows a type. A cell is text (format 0) or
 //! PostgreSQL's binary form (format 1), and its type is the column's native
-//! id, the oid of the type; of a domain it is the *base* type's, so that a
-//! domain decodes as what it is made of. A type that is not known here is
-//! moved by its text form as [`Value::Native`](zdm_core::change::Value), so
+//! id, the oid of the type. A type that is not PostgreSQL's own (a domain, an
+//! enum) goes by the column's neutral type; where that says nothing either, it
+//! is moved by its text form as [`Value::Native`](zdm_core::change::Value), so
 //! nothing is ever lost for want of a decoder.
 //!
 //! The sessions of a run share their settings (ISO dates, the `postgres`
@@ -38,4 +38,4 @@ pub(crate) mod text;
 pub(crate) use self::copy::{copy_escape, write_copy_cell};
 pub use self::encoding::PgEncoding;
 pub(crate) use self::encoding::{BINARY, ENCODING, TEXT};
-pub(crate) use self::neutral::{NativeShape, neutral};
+pub(crate) use self::neutral::neutral;

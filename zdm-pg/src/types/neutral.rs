@@ -1,48 +1,24 @@
-//! The neutral type of a native one.
+//! The neutral type of a type of PostgreSQL's own. What is made of those
+//! (domains, enums, arrays of them) the catalog resolves, in `schema`.
 
 use std::sync::Arc;
 
-use postgres_types::{Kind as PgKind, Type};
+use postgres_types::{Kind, Type};
 use zdm_core::schema::DataType;
 
-/// What the catalog says about a column's type. Of a domain everything is the
-/// *base* type's, its type modifier included.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct NativeShape<'a> {
-    /// `pg_type.oid` of the base type; it belongs into the column's native id
-    /// as well, since cells are decoded by it. For an array of a domain it is
-    /// the oid of the array of the domain's base type.
-    pub(crate) oid: u32,
-    /// `pg_attribute.atttypmod`, or `pg_type.typtypmod` of a domain; -1 for
-    /// none.
-    pub(crate) typmod: i32,
-    /// `pg_type.typname` of the base type, or of the element of an array.
-    pub(crate) name: &'a str,
-    /// Labels in their order, if it is an enum or an array of one; else none.
-    pub(crate) labels: &'a [String],
-    /// Whether it is an array of a type that is not PostgreSQL's own, its
-    /// elements parted by commas (`typdelim`).
-    pub(crate) array: bool,
+/// The neutral type of a built-in type, an array included; `None` for a type
+/// that a user or an extension made. `typmod` is `pg_attribute.atttypmod`, -1
+/// for none.
+pub(crate) fn neutral(oid: u32, typmod: i32) -> Option<DataType> {
+    let native = Type::from_oid(oid)?;
+    Some(match native.kind() {
+        // The one type whose arrays are not separated by commas.
+        Kind::Array(of) if *of != Type::BOX => DataType::Array(Arc::new(scalar(of, typmod))),
+        _ => scalar(&native, typmod),
+    })
 }
 
-/// The neutral type of a native one.
-pub(crate) fn neutral(shape: &NativeShape<'_>) -> DataType {
-    if let Some(native) = Type::from_oid(shape.oid) {
-        return match native.kind() {
-            PgKind::Array(of) if *of != Type::BOX => DataType::Array(Arc::new(built_in(of, shape.typmod))),
-            _ => built_in(&native, shape.typmod),
-        };
-    }
-    let scalar = match shape.name {
-        _ if !shape.labels.is_empty() => DataType::Enum { labels: shape.labels.into() },
-        // The one extension type that is text in all but its equality.
-        "citext" => DataType::text(),
-        _ => DataType::Native,
-    };
-    if shape.array { DataType::Array(Arc::new(scalar)) } else { scalar }
-}
-
-fn built_in(native: &Type, typmod: i32) -> DataType {
+fn scalar(native: &Type, typmod: i32) -> DataType {
     let length = |header: i32| u32::try_from(typmod.saturating_sub(header)).ok().filter(|n| *n > 0);
     let precision = || u8::try_from(typmod).ok();
     match *native {
@@ -54,6 +30,7 @@ fn built_in(native: &Type, typmod: i32) -> DataType {
         Type::FLOAT4 => DataType::Float32,
         Type::FLOAT8 => DataType::Float64,
         Type::NUMERIC => decimal(typmod),
+        Type::CHAR => DataType::Text { length: Some(1), fixed: false },
         Type::TEXT | Type::NAME => DataType::text(),
         // A type modifier of these counts a header of four bytes.
         Type::VARCHAR => DataType::Text { length: length(4), fixed: false },
@@ -91,7 +68,7 @@ mod tests {
     use super::*;
 
     fn of(oid: u32, typmod: i32) -> String {
-        neutral(&NativeShape { oid, typmod, ..NativeShape::default() }).to_string()
+        neutral(oid, typmod).unwrap().to_string()
     }
 
     /// Type modifiers as PostgreSQL 15 keeps them.
@@ -108,18 +85,8 @@ mod tests {
         assert_eq!(of(26, -1), "uint32");
         assert_eq!(of(869, -1), "native");
         assert_eq!(of(1020, -1), "native");
-        let time = neutral(&NativeShape { oid: 1266, typmod: 3, ..NativeShape::default() });
-        assert_eq!(time, DataType::Time { precision: Some(3), zone: true });
-    }
-
-    #[test]
-    fn made_types_are_enums_text_or_native() {
-        let labels = ["sad".to_owned(), "glad".to_owned()];
-        let mut shape = NativeShape { oid: 20_000, typmod: -1, name: "mood", labels: &labels, array: true };
-        assert_eq!(neutral(&shape).to_string(), "array of enum of 2");
-        shape = NativeShape { oid: 20_000, typmod: -1, name: "citext", labels: &[], array: false };
-        assert_eq!(neutral(&shape), DataType::text());
-        shape.name = "vector";
-        assert_eq!(neutral(&shape), DataType::Native);
+        let time = DataType::Time { precision: Some(3), zone: true };
+        assert_eq!(neutral(1266, 3), Some(time));
+        assert_eq!(neutral(16_384, -1), None);
     }
 }

@@ -1,0 +1,106 @@
+//! The transaction in which some of a table is read.
+
+use zdm_core::connect::{After, Visibility};
+use zdm_core::schema::Table;
+use zdm_core::{Error, ErrorKind, Result};
+
+use super::point;
+use crate::connect::Control;
+use crate::connect::quote::{quote_ident, quote_table};
+use crate::error::{OrPg, sqlstate};
+use crate::schema;
+
+/// One moment of a table: an open transaction whose snapshot is taken, on a
+/// table that is as it was described and stays so until the end.
+#[derive(Debug)]
+pub(super) struct Moment {
+    /// What the snapshot has seen.
+    pub(super) after: After,
+    /// `ONLY`, unless the rows lie in partitions.
+    only: &'static str,
+}
+
+impl Moment {
+    /// Opens it on an idle connection.
+    ///
+    /// # Errors
+    /// `SchemaChanged` when the table is not as it was described. The
+    /// connection is of no use after an error.
+    pub(super) async fn open(control: &Control, table: &Table) -> Result<Self> {
+        let name = quote_table(&table.origin.name.schema, &table.origin.name.name);
+        // The lock first: neither statement takes a snapshot, and to one that
+        // is older than a rewrite of the table, the table would be empty.
+        let sql = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {name} IN ACCESS SHARE MODE"
+        );
+        control.batch_execute(&sql).await.during("snapshot.lock").map_err(|error| {
+            match sqlstate(&error) {
+                // No such table, no such schema.
+                Some("42P01" | "3F000") => changed("it was dropped or renamed").caused_by(error),
+                _ => error,
+            }
+        })?;
+        let moment = Self::take(control, table).await?;
+        if schema::fingerprint(&**control, table.origin.id).await? != table.origin.fingerprint {
+            return Err(changed("its columns or partitions are others"));
+        }
+        Ok(moment)
+    }
+
+    /// The first statement that needs a snapshot. The end of the log that it
+    /// tells is read behind that, so all that the snapshot has seen is before
+    /// it; and it is read before the table is, which may write to the log
+    /// itself (pruning, hint bits) what nobody hurries to flush.
+    async fn take(control: &Control, table: &Table) -> Result<Self> {
+        let snapshot = match control.server_version_num() {
+            130_000.. => "pg_current_snapshot",
+            _ => "txid_current_snapshot",
+        };
+        let sql = format!(
+            "SELECT c.relkind = 'p', {snapshot}()::text, {}
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE c.oid = $1 AND n.nspname = $2 AND c.relname = $3",
+            point::END
+        );
+        let name = &table.origin.name;
+        let row = control
+            .query_opt(&sql, &[&table.origin.id, &name.schema.as_str(), &name.name.as_str()])
+            .await
+            .during("snapshot.begin")?
+            .ok_or_else(|| changed("another table has its name"))?;
+        // Only a table without a key needs to know; see `Snapshot::read`.
+        let seen: String = row.try_get(1).during("snapshot.begin")?;
+        let visibility = (!table.has_key()).then_some(Visibility(seen));
+        let partitioned: bool = row.try_get(0).during("snapshot.begin")?;
+        Ok(Self {
+            after: After { position: point::end(&row)?.into(), visibility },
+            only: if partitioned { "" } else { "ONLY " },
+        })
+    }
+
+    /// A COPY of the rows that satisfy a condition, the columns that somebody
+    /// writes in their order; the table's alias is `t`.
+    pub(super) fn copy(&self, table: &Table, condition: &str) -> String {
+        let written = table.columns.iter().filter(|column| column.is_written());
+        let columns: Vec<_> = written.map(|column| format!("t.{}", quote_ident(&column.name))).collect();
+        format!(
+            "COPY (SELECT {} FROM {}{} AS t WHERE {condition}) TO STDOUT",
+            columns.join(", "),
+            self.only,
+            quote_table(&table.origin.name.schema, &table.origin.name.name),
+        )
+    }
+
+    /// Ends the transaction, and leaves the connection idle.
+    pub(super) async fn close(self, control: &Control) -> Result<After> {
+        control.batch_execute("COMMIT").await.during("snapshot.end")?;
+        Ok(self.after)
+    }
+}
+
+fn changed(how: &str) -> Error {
+    Error::new(
+        ErrorKind::SchemaChanged,
+        format!("a table changed since it was described ({how}): start the run anew"),
+    )
+}

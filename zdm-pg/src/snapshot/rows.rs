@@ -1,0 +1,269 @@
+//! COPY's text, row by row, into a batch.
+//!
+//! Rows lie one behind the other in the batch's own buffer, and cells point
+//! into it. Escapes are undone in place, which only ever shrinks a field.
+//! <https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.2>
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use zdm_core::Result;
+use zdm_core::change::{Assembler, Batch, Budget, Cell, Format, Op};
+use zdm_core::schema::Table;
+
+use crate::error::protocol;
+use crate::types::{ENCODING, TEXT};
+
+/// Bytes at which a batch is handed over. A larger row is one alone.
+const FULL: usize = 1 << 20;
+
+/// Rows on their way into a batch.
+#[derive(Debug)]
+pub(super) struct Rows {
+    table: Arc<Table>,
+    native: BytesMut,
+    assembler: Assembler,
+    /// Of one row, between two of them empty.
+    fields: Vec<Cell>,
+}
+
+impl Rows {
+    pub(super) fn new(table: Arc<Table>) -> Self {
+        Self { table, native: BytesMut::new(), assembler: Assembler::new(), fields: Vec::new() }
+    }
+
+    /// Whether to hand over before `more` bytes are added.
+    pub(super) fn is_full(&self, more: usize) -> bool {
+        !self.is_empty() && self.assembler.bytes() + more > FULL
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.assembler.is_empty()
+    }
+
+    /// Adds one row as COPY sends it, its line feed included. The server sends
+    /// each in a message of its own
+    /// (<https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY>).
+    ///
+    /// # Errors
+    /// `Protocol` when it is no row of the table.
+    pub(super) fn push(&mut self, row: &[u8]) -> Result<()> {
+        let start = self.native.len();
+        self.native.extend_from_slice(row);
+        let wrong = || protocol("the server sent a row that is not one of the table");
+        // Every place in the buffer then fits 32 bits.
+        u32::try_from(self.native.len()).map_err(|_| wrong())?;
+        let columns = self.table.columns.iter().filter(|column| column.is_written()).count();
+        self.fields.clear();
+        split(&mut self.native[start..], start, columns, &mut self.fields).ok_or_else(wrong)?;
+        self.assembler.row(&self.table, Op::Insert, false);
+        let mut fields = self.fields.iter();
+        for column in &self.table.columns {
+            // What is computed is neither read nor written, here as in the log.
+            let field = if column.is_written() { fields.next().copied() } else { Some(Cell::Unchanged) };
+            self.assembler.cell(field.ok_or_else(wrong)?);
+        }
+        self.assembler.end_image()
+    }
+
+    /// Hands over what was gathered, with its share of the budget.
+    pub(super) async fn take(&mut self, budget: &Budget) -> Result<Batch> {
+        let permit = budget.acquire(self.assembler.bytes()).await;
+        self.finish(Some(permit))
+    }
+
+    /// Hands over what was gathered, outside any budget.
+    pub(super) fn finish(&mut self, permit: Option<zdm_core::change::Permit>) -> Result<Batch> {
+        let assembler = std::mem::take(&mut self.assembler);
+        let native = std::mem::take(&mut self.native).freeze();
+        assembler.finish(native, Arc::clone(&ENCODING), permit)
+    }
+}
+
+/// Cuts a row into its fields and undoes their escapes. `base` is where the
+/// row lies in the buffer; with the row's length it fits 32 bits.
+fn split(row: &mut [u8], base: usize, columns: usize, out: &mut Vec<Cell>) -> Option<()> {
+    let (b'\n', line) = row.split_last_mut()? else { return None };
+    if columns == 0 {
+        return line.is_empty().then_some(());
+    }
+    let mut start = 0;
+    loop {
+        let (cell, end) = field(line, start, base)?;
+        out.push(cell);
+        if out.len() > columns {
+            return None;
+        }
+        match line.get(end) {
+            None => return (out.len() == columns).then_some(()),
+            // The tab.
+            Some(_) => start = end + 1,
+        }
+    }
+}
+
+/// The field that begins at `start`, and where its tab or its row's end is.
+fn field(line: &mut [u8], start: usize, base: usize) -> Option<(Cell, usize)> {
+    let special = |from: &[u8]| from.iter().position(|byte| matches!(byte, b'\t' | b'\\' | b'\n'));
+    let mut end = special(&line[start..]).map_or(line.len(), |at| start + at);
+    if line.get(end) == Some(&b'\n') {
+        return None;
+    }
+    if line.get(end) != Some(&b'\\') {
+        return Some((cell(base + start, end - start)?, end));
+    }
+    if end == start && line.get(start + 1) == Some(&b'N') && matches!(line.get(start + 2), None | Some(b'\t'))
+    {
+        return Some((Cell::Null, start + 2));
+    }
+    // A backslash that stands first, as in every `bytea`, costs a step and no
+    // copy: its escape is dropped from the front.
+    let first = if end == start && line.get(start + 1) == Some(&b'\\') { start + 1 } else { start };
+    if first > start {
+        end = special(&line[start + 2..]).map_or(line.len(), |at| start + 2 + at);
+        match line.get(end) {
+            None | Some(b'\t') => return Some((cell(base + first, end - first)?, end)),
+            _ => {}
+        }
+    }
+    // From here on bytes move to the left.
+    let mut write = end;
+    loop {
+        match line.get(end) {
+            None | Some(b'\t') => return Some((cell(base + first, write - first)?, end)),
+            Some(b'\n') => return None,
+            Some(b'\\') => {
+                line[write] = unescape(*line.get(end + 1)?)?;
+                end += 2;
+            }
+            Some(byte) => {
+                line[write] = *byte;
+                end += 1;
+            }
+        }
+        write += 1;
+    }
+}
+
+fn cell(offset: usize, len: usize) -> Option<Cell> {
+    let (offset, len) = (u32::try_from(offset).ok()?, u32::try_from(len).ok()?);
+    Some(Cell::Value { offset, len, format: Format::Native(TEXT) })
+}
+
+/// `CopyAttributeOutText` writes these and no others.
+fn unescape(letter: u8) -> Option<u8> {
+    Some(match letter {
+        b'\\' => b'\\',
+        b't' => b'\t',
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b'b' => 0x08,
+        b'f' => 0x0c,
+        b'v' => 0x0b,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use zdm_core::schema::{Column, DataType, Generated, Key, TableName};
+
+    use super::*;
+    use crate::position::ENGINE;
+    use crate::types::copy_escape;
+
+    fn table(columns: usize) -> Arc<Table> {
+        let column = |n| Column::new(format!("c{n}"), DataType::text()).native("text", 25);
+        Arc::new(Table::new(
+            ENGINE,
+            TableName::new("a", "b"),
+            (0..columns).map(column).collect(),
+            Key::FullRow,
+        ))
+    }
+
+    fn read(columns: usize, lines: &[&[u8]]) -> Result<Vec<Vec<Option<Vec<u8>>>>> {
+        let mut rows = Rows::new(table(columns));
+        lines.iter().try_for_each(|line| rows.push(line))?;
+        let batch = rows.finish(None)?;
+        let cells = |row: zdm_core::change::RowRef<'_>| {
+            row.after().unwrap().cells().map(|cell| cell.raw().map(|(_, bytes)| bytes.to_vec())).collect()
+        };
+        Ok(batch.rows().map(cells).collect())
+    }
+
+    #[test]
+    fn nulls_and_escapes_are_undone() {
+        let some = |text: &[u8]| Some(text.to_vec());
+        let rows = read(4, &[b"\\N\t\\\\N\t\t\\\\.\n", b"\\\\x00\ta\\tb\\\\\t\\n\t\\\\\\\\\n"]).unwrap();
+        assert_eq!(
+            rows,
+            [
+                vec![None, some(b"\\N"), some(b""), some(b"\\.")],
+                vec![some(b"\\x00"), some(b"a\tb\\"), some(b"\n"), some(b"\\\\")],
+            ]
+        );
+        assert_eq!(read(1, &[b"\n", b"\\N\n"]).unwrap(), [vec![some(b"")], vec![None]]);
+        assert_eq!(read(0, &[b"\n"]).unwrap(), [Vec::<Option<Vec<u8>>>::new()]);
+    }
+
+    #[test]
+    fn what_is_no_row_is_refused() {
+        for line in [
+            &b""[..],
+            b"a",
+            b"a\n",
+            b"a\tb\tc\n",
+            b"a\nb\t\n",
+            b"a\\\tb\n",
+            b"a\t\\q\n",
+            b"a\\\n",
+            b"\\Nx\tb\n",
+        ] {
+            assert!(read(2, &[line]).is_err(), "{line:?}");
+        }
+        assert!(read(0, &[b"a\n"]).is_err());
+    }
+
+    #[test]
+    fn generated_columns_are_unchanged() {
+        let mut columns = table(3).columns.clone();
+        columns[1].generated = Some(Generated { expression: "1".to_owned(), stored: true });
+        let table = Arc::new(Table::new(ENGINE, TableName::new("a", "b"), columns, Key::FullRow));
+        let mut rows = Rows::new(table);
+        rows.push(b"x\ty\n").unwrap();
+        let batch = rows.finish(None).unwrap();
+        let row = batch.rows().next().unwrap().after().unwrap();
+        assert!(row.cell(1).is_unchanged());
+        assert_eq!(row.cell(2).value().unwrap(), "y".into());
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_escaped_comes_back(
+            rows in prop::collection::vec(prop::collection::vec(prop::option::of(any::<Vec<u8>>()), 3), 1..5),
+        ) {
+            let mut lines = Vec::new();
+            for row in &rows {
+                let mut line = BytesMut::new();
+                for (n, field) in row.iter().enumerate() {
+                    if n > 0 { line.extend_from_slice(b"\t"); }
+                    match field {
+                        Some(bytes) => copy_escape(bytes, &mut line),
+                        None => line.extend_from_slice(b"\\N"),
+                    }
+                }
+                line.extend_from_slice(b"\n");
+                lines.push(line);
+            }
+            let lines: Vec<&[u8]> = lines.iter().map(|line| &line[..]).collect();
+            prop_assert_eq!(read(3, &lines).unwrap(), rows);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(line in prop::collection::vec(prop::sample::select(&b"\\\t\nNax"[..]), 0..12)) {
+            let _ = read(2, &[&line]);
+        }
+    }
+}
