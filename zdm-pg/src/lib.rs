@@ -15,13 +15,17 @@ pub mod schema;
 pub mod sink;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod snapshot;
+mod source;
 #[allow(dead_code, unused_imports, reason = "the rooms that use all of it are being built")]
 mod types;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod wire;
 
 pub use self::checkpoint::PgCheckpoint;
+pub use self::config::PgConfig;
 pub use self::sink::PgSink;
+pub use self::sink::prepare::drop_run;
+pub use self::source::PgSource;
 pub use self::types::PgEncoding;
 
 #[doc(hidden)]

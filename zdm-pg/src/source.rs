@@ -1,0 +1,64 @@
+//! A PostgreSQL database as the source of a run.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use zdm_core::connect::{Changes, RunName, Snapshot, Source, SourceCapabilities, StreamOptions};
+use zdm_core::schema::{Schema, Selection};
+use zdm_core::{Identity, Position, Result};
+
+use crate::changes::{self, slot};
+use crate::position::Lsn;
+use crate::{PgConfig, schema, snapshot};
+
+/// A PostgreSQL database (12 to 18) that changes are captured from, by
+/// logical decoding.
+///
+/// It holds a configuration and no connection: each call opens what it needs.
+#[derive(Debug, Clone)]
+pub struct PgSource {
+    config: Arc<PgConfig>,
+}
+
+impl PgSource {
+    /// The source of that configuration.
+    pub fn new(config: PgConfig) -> Self {
+        Self { config: Arc::new(config) }
+    }
+}
+
+#[async_trait]
+impl Source for PgSource {
+    async fn identity(&self) -> Result<Identity> {
+        slot::identity(&self.config).await
+    }
+
+    async fn describe(&self, selection: &Selection) -> Result<Schema> {
+        schema::describe(&self.config, selection).await
+    }
+
+    async fn snapshot(
+        &self,
+        run: &RunName,
+        schema: &Schema,
+        resume: Option<&Position>,
+    ) -> Result<Arc<dyn Snapshot>> {
+        snapshot::open(&self.config, run, schema, resume).await
+    }
+
+    async fn changes(&self, options: StreamOptions) -> Result<Changes> {
+        changes::open(&self.config, options).await
+    }
+
+    fn reached(&self, at: &Position, goal: &Position) -> Result<bool> {
+        Ok(Lsn::of(at)? >= Lsn::of(goal)?)
+    }
+
+    async fn release(&self, run: &RunName) -> Result<()> {
+        slot::drop(&self.config, run).await
+    }
+
+    fn capabilities(&self) -> SourceCapabilities<'_> {
+        SourceCapabilities::default()
+    }
+}
