@@ -7,7 +7,7 @@ use tokio_postgres::types::Oid;
 use zdm_core::Result;
 use zdm_core::schema::{Column, Generated, IdentityColumn};
 
-use super::neutral::Types;
+use super::made::Types;
 use crate::error::OrPg;
 use crate::schema::Cells;
 
@@ -32,9 +32,8 @@ pub(super) async fn read(
 ) -> Result<HashMap<Oid, Vec<Column>>> {
     let mut columns: HashMap<Oid, Vec<Column>> = HashMap::new();
     for row in tx.query(COLUMNS, &[&tables]).await.during("schema.columns")? {
-        let oid: Oid = row.cell(3)?;
-        let mut column = Column::new(row.cell::<&str>(1)?, types.neutral(oid, row.cell(4)?))
-            .native(row.cell::<&str>(2)?, oid);
+        let (oid, data_type) = types.neutral(row.cell(3)?, row.cell(4)?);
+        let mut column = Column::new(row.cell::<&str>(1)?, data_type).native(row.cell::<&str>(2)?, oid);
         column.nullable = !row.cell::<bool>(5)?;
         let expression: Option<String> = row.cell(6)?;
         match row.cell::<&str>(7)? {

@@ -10,8 +10,8 @@
 mod cells;
 mod columns;
 mod fingerprint;
+mod made;
 mod needs;
-mod neutral;
 mod objects;
 mod relations;
 mod sequences;
@@ -64,7 +64,7 @@ async fn read(tx: &Transaction<'_>, ours: &str, selection: &Selection) -> Result
     let mut parts = relations::partitions(tx, &roots).await?;
     let all: Vec<Oid> = roots.iter().copied().chain(parts.values().flatten().map(|(oid, _)| *oid)).collect();
 
-    let types = neutral::Types::read(tx).await?;
+    let types = made::Types::read(tx).await?;
     let mut columns = columns::read(tx, &roots, &types).await?;
     let mut indexes = objects::indexes(tx, &all).await?;
     let mut constraints = objects::constraints(tx, &roots).await?;

@@ -19,7 +19,7 @@ pub(super) struct Found {
     pub(super) unmade: Vec<String>,
 }
 
-/// Not a member of an extension: those come with it. `{}` is the catalog.
+/// Not a member of an extension: those come with it.
 const OWN: &str = "NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.deptype = 'e'
                     AND d.classid = $1 AND d.objid = o.oid)";
 
@@ -29,7 +29,7 @@ const EXTENSIONS: &str = "
 SELECT o.oid, n.nspname, quote_ident(o.extname),
        format('CREATE EXTENSION IF NOT EXISTS %I WITH SCHEMA %I', o.extname, n.nspname)
   FROM pg_catalog.pg_extension o JOIN pg_catalog.pg_namespace n ON n.oid = o.extnamespace
- WHERE $1 = 'pg_catalog.pg_extension'::regclass AND o.oid = ANY($2::oid[])";
+ WHERE $1::oid = 'pg_catalog.pg_extension'::regclass AND o.oid = ANY($2::oid[])";
 
 /// Arrays, multiranges and the rows of tables come with what they are of.
 const TYPES: &str = "
@@ -103,8 +103,8 @@ SELECT o.oid, n.nspname, format('%I.%I', n.nspname, o.collname),
 /// Whatever else is needed, but for what comes with a table or a type.
 const OTHERS: &str = "
 SELECT o.oid, NULL::text, pg_catalog.pg_describe_object(o.classid, o.oid, 0), NULL::text
-  FROM unnest($3::oid[], $2::oid[]) o(classid, oid)
- WHERE $1 = 0 AND o.oid >= 16384
+  FROM unnest($1::oid[], $2::oid[]) o(classid, oid)
+ WHERE o.oid >= 16384
    AND o.classid NOT IN ('pg_catalog.pg_class'::regclass, 'pg_catalog.pg_attrdef'::regclass,
        'pg_catalog.pg_constraint'::regclass, 'pg_catalog.pg_trigger'::regclass,
        'pg_catalog.pg_type'::regclass, 'pg_catalog.pg_proc'::regclass,
@@ -142,7 +142,7 @@ pub(super) async fn read(tx: &Transaction<'_>, objects: &[Object]) -> Result<Fou
         }
     }
     let (classes, ids): (Vec<Oid>, Vec<Oid>) = objects.iter().copied().unzip();
-    let others = tx.query(OTHERS, &[&0u32, &ids, &classes]).await.during("schema.needs")?;
+    let others = tx.query(OTHERS, &[&classes, &ids]).await.during("schema.needs")?;
     for row in &others {
         found.unmade.extend(row.cell::<Option<String>>(2)?);
     }
