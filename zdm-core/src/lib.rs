@@ -2,6 +2,8 @@
 pub mod apply;
 pub mod change;
 pub mod checkpoint;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod connect;
 mod error;
 pub mod gate;

@@ -108,6 +108,7 @@ impl Snapshot for MemorySnapshot {
                 Err(error) => Some((Err(error.during("snapshot.read")), None)),
             }
         })
+        .fuse()
         .boxed())
     }
 

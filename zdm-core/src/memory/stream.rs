@@ -49,7 +49,7 @@ pub(super) fn open(db: &MemoryDatabase, options: StreamOptions) -> Result<Change
     let batches = stream::unfold((received, guard), |(mut received, guard)| async move {
         Some((received.recv().await?, (received, guard)))
     });
-    Ok(Changes { batches: batches.boxed(), ack, head: seen })
+    Ok(Changes { batches: batches.fuse().boxed(), ack, head: seen })
 }
 
 /// Who reads a slot.
