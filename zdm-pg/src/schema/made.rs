@@ -2,6 +2,7 @@
 //! their base types, arrays down to their elements.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Oid;
@@ -10,7 +11,7 @@ use zdm_core::schema::DataType;
 
 use crate::error::OrPg;
 use crate::schema::Cells;
-use crate::types::{NativeShape, neutral};
+use crate::types;
 
 #[derive(Debug)]
 struct Made {
@@ -76,14 +77,18 @@ impl Types {
                 (oid, typmod) = (made.array, below);
             }
         }
-        let shape = NativeShape {
-            oid,
-            typmod,
-            name: element.map_or("", |made| &made.name),
-            labels: element.map_or(&[], |made| &made.labels),
-            array,
-        };
-        (oid, neutral(&shape))
+        let data_type = types::neutral(oid, typmod).unwrap_or_else(|| {
+            let scalar = match element {
+                Some(made) if !made.labels.is_empty() => {
+                    DataType::Enum { labels: made.labels.as_slice().into() }
+                }
+                // The one extension type that is text in all but its equality.
+                Some(made) if made.name == "citext" => DataType::text(),
+                _ => DataType::Native,
+            };
+            if array { DataType::Array(Arc::new(scalar)) } else { scalar }
+        });
+        (oid, data_type)
     }
 
     /// A catalog has no loops, and nobody nests so deep; rubbish might.
