@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use futures::stream::{self, Stream};
+use futures::stream::{self, Fuse, Stream};
 use tokio_postgres::CopyOutStream;
 use tokio_util::sync::CancellationToken;
 use zdm_core::change::Budget;
@@ -51,7 +51,7 @@ async fn start(
     pool: &Pool,
     chunk: &Chunk,
     range: &Range,
-) -> Result<(Control, Moment, Pin<Box<CopyOutStream>>)> {
+) -> Result<(Control, Moment, Pin<Box<Fuse<CopyOutStream>>>)> {
     let control = pool.take().await?;
     let moment = Moment::open(&control, &chunk.table).await?;
     let condition = if range.is_bounded() {
@@ -67,7 +67,8 @@ async fn start(
     };
     let sql = moment.copy(&chunk.table, &condition);
     let copy = control.copy_out(&sql).await.during("snapshot.read")?;
-    Ok((control, moment, Box::pin(copy)))
+    // Polled behind its end, it would take the next answer for a row.
+    Ok((control, moment, Box::pin(copy.fuse())))
 }
 
 /// A chunk that is being read. Dropped, its connection ends and with it the
@@ -76,7 +77,7 @@ struct Reading {
     pool: Arc<Pool>,
     control: Control,
     moment: Moment,
-    copy: Pin<Box<CopyOutStream>>,
+    copy: Pin<Box<Fuse<CopyOutStream>>>,
     rows: Rows,
     /// A row that is to begin the next batch.
     next: Option<Bytes>,
