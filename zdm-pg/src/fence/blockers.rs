@@ -6,8 +6,10 @@ use zdm_core::Result;
 
 use crate::error::OrPg;
 
-/// Sessions that block the given one. What another user's session does is
-/// shown to members of `pg_read_all_stats` only.
+/// Sessions that have a lock on the tables which a hold cannot share; asked
+/// by the locks and not by who blocks whom, so that it tells after a try as
+/// well. What another user's session does is shown to members of
+/// `pg_read_all_stats` only.
 const SESSIONS: &str = r"
 SELECT pg_catalog.format('process %s (%s, user %s, transaction open for %s s, query begun %s ago: %s)',
          b.pid, coalesce(nullif(a.application_name, ''), 'no application name'),
@@ -15,7 +17,11 @@ SELECT pg_catalog.format('process %s (%s, user %s, transaction open for %s s, qu
          coalesce(pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::numeric, 1)::text, '?'),
          coalesce(pg_catalog.date_trunc('milliseconds', pg_catalog.clock_timestamp() - a.query_start)::text, '?'),
          coalesce(nullif(pg_catalog.left(pg_catalog.regexp_replace(a.query, '\s+', ' ', 'g'), 80), ''), 'hidden'))
-  FROM (SELECT DISTINCT pid FROM unnest(pg_catalog.pg_blocking_pids($1)) AS pid WHERE pid <> 0) AS b
+  FROM (SELECT DISTINCT l.pid
+          FROM pg_catalog.pg_locks l
+          JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database()
+         WHERE l.relation = ANY($2::oid[]) AND l.granted AND l.pid <> $1
+           AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')) AS b
   LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid
  ORDER BY a.xact_start LIMIT 5";
 
@@ -29,14 +35,14 @@ SELECT pg_catalog.format('prepared transaction %L of %s since %s: COMMIT PREPARE
                 WHERE l.virtualtransaction = '-1/' || p.transaction::text AND l.relation = ANY($1::oid[]))
  ORDER BY p.prepared LIMIT 5";
 
-/// Names who blocks process `pid` from locking `tables`; empty if nobody does.
+/// Names who keeps process `pid` from holding `tables`; empty if nobody does.
 pub(super) async fn find<C: GenericClient + Sync>(
     session: &C,
     pid: i32,
     tables: &[Oid],
 ) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for row in session.query(SESSIONS, &[&pid]).await.during("fence.blockers")? {
+    for row in session.query(SESSIONS, &[&pid, &tables]).await.during("fence.blockers")? {
         found.push(row.try_get(0).during("fence.blockers")?);
     }
     for row in session.query(PREPARED, &[&tables]).await.during("fence.blockers")? {

@@ -121,23 +121,15 @@ impl Taking<'_> {
         let limit = limit.max(Duration::from_millis(1));
         let bound = format!("SET LOCAL statement_timeout = {}", limit.as_millis().min(0x7fff_ffff));
         self.session.batch_execute(&bound).await.during("fence.hold")?;
-        let attempt = self.session.batch_execute(sql);
-        tokio::pin!(attempt);
-        let locked = tokio::select! {
-            biased;
-            locked = &mut attempt => locked,
-            () = tokio::time::sleep(limit / 2) => {
-                // Asked while we wait: afterwards nobody blocks us.
+        match self.session.batch_execute(sql).await {
+            Ok(()) => Ok(true),
+            Err(error) if is_busy(&error) => {
                 let found = blockers::find(&**self.beside, self.session.process_id(), tables).await?;
                 if !found.is_empty() {
                     self.blockers = found;
                 }
-                attempt.await
+                Ok(false)
             }
-        };
-        match locked {
-            Ok(()) => Ok(true),
-            Err(error) if is_busy(&error) => Ok(false),
             Err(error) => {
                 let error = error::from_client(error).during("fence.hold");
                 if error.kind() == ErrorKind::Permission {
