@@ -31,8 +31,10 @@ SELECT pg_catalog.format('prepared transaction %L of %s since %s: COMMIT PREPARE
          p.gid, p.owner, pg_catalog.date_trunc('second', p.prepared))
   FROM pg_catalog.pg_prepared_xacts p
  WHERE p.database = pg_catalog.current_database()
-   AND EXISTS (SELECT FROM pg_catalog.pg_locks l
-                WHERE l.virtualtransaction = '-1/' || p.transaction::text AND l.relation = ANY($1::oid[]))
+   AND EXISTS (SELECT FROM pg_catalog.pg_locks x
+                 JOIN pg_catalog.pg_locks l ON l.virtualtransaction = x.virtualtransaction AND l.pid IS NULL
+                WHERE x.pid IS NULL AND x.locktype = 'transactionid' AND x.transactionid = p.transaction
+                  AND l.relation = ANY($1::oid[]))
  ORDER BY p.prepared LIMIT 5";
 
 /// Names who keeps process `pid` from holding `tables`; empty if nobody does.
