@@ -215,7 +215,7 @@ impl Found {
         // Shown are a partitioned table's partitions, or with `via_root` itself.
         let missing = control
             .query(
-                "SELECT n.nspname, c.relname FROM pg_catalog.unnest($1::text[], $2::text[]) AS w (s, t)
+                "SELECT n.nspname, c.relname FROM unnest($1::text[], $2::text[]) AS w (s, t)
                  JOIN pg_catalog.pg_namespace wn ON wn.nspname = w.s
                  JOIN pg_catalog.pg_class wc ON wc.relnamespace = wn.oid AND wc.relname = w.t
                  CROSS JOIN LATERAL (SELECT wc.oid WHERE wc.relkind = 'r' UNION
