@@ -70,11 +70,11 @@ const EXAMPLES: usize = 5;
 const SETTINGS: &str = "SET timezone = 'UTC'; SET extra_float_digits = 3; SET bytea_output = 'hex'; \
      SET intervalstyle = 'postgres'; SET datestyle = 'ISO, MDY'; SET row_security = off";
 
-const TABLES: &str = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) \
+const TABLES: &str = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' \
        AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'zdm' \
-     ORDER BY 1 COLLATE \"C\"";
+     ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"";
 
 /// Compares all tables of two databases, but those of the schema `zdm`. Each
 /// side is read in whatever transaction its client is in.
@@ -133,7 +133,7 @@ async fn compare_table(left: &Client, right: &Client, table: &str) -> Result<Com
 type Rows = Pin<Box<dyn Stream<Item = std::result::Result<Row, tokio_postgres::Error>> + Send>>;
 
 async fn rows(client: &Client, table: &str) -> Result<Rows> {
-    let sql = format!("SELECT t::text FROM {table} t ORDER BY t::text COLLATE \"C\"");
+    let sql = format!("SELECT _whole_row::text FROM {table} _whole_row ORDER BY _whole_row::text COLLATE \"C\"");
     let none: [&str; 0] = [];
     Ok(Box::pin(client.query_raw(&sql, none).await.map_err(failed)?))
 }
