@@ -1,0 +1,118 @@
+//! A live PostgreSQL database moves to another PostgreSQL, while an
+//! application writes and things break.
+//!
+//! The default suite is a seeded subset. The whole:
+//!
+//! ```text
+//! ZDM_TEST_KILLS=60 ZDM_TEST_SEED=7 cargo test -p zdm-tests --test pg_e2e -- --include-ignored
+//! ```
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]
+
+use std::time::Duration;
+
+use zdm_tests::load::{Load, LoadOptions, SCHEMA, seed};
+use zdm_tests::migrator::{End, Migrator};
+use zdm_tests::pair::{Case, Pair};
+
+fn variable(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// A database of the application on both sides, and the application.
+async fn application(pair: &Pair, name: &str, scale: u32) -> (Case, Load) {
+    let case = pair.case(name, SCHEMA).await;
+    case.sql(&seed(scale)).await;
+    let options = LoadOptions { seed: variable("ZDM_TEST_SEED", 1), ..LoadOptions::default() };
+    let load = Load::start(&case.source, options);
+    load.more(20).await;
+    (case, load)
+}
+
+fn done(state: &str) -> End {
+    End::Done(state.to_owned())
+}
+
+/// Pauses the application, waits until all of it has arrived, and compares.
+async fn arrived(case: &Case, load: &Load, migrator: &mut Migrator) {
+    let paused = load.pause().await;
+    migrator.applied(&case.head().await).await;
+    case.equal().await;
+    drop(paused);
+}
+
+/// Ends the application, lets the migration catch up, compares, and looks for
+/// each acknowledged transaction.
+async fn finish(case: &Case, load: Load) {
+    let ledger = load.stop().await;
+    assert_eq!(case.plan().until_caught_up().run().await, done("caught_up"));
+    case.equal().await;
+    assert!(!ledger.is_empty());
+    ledger.is_in(&case.target).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_writes_arrives_whole() {
+    let pair = Pair::start().await;
+    let (case, load) = application(&pair, "whole", 12).await;
+    let mut migrator = case.plan().start();
+    migrator.following().await;
+    for _ in 0..3 {
+        load.more(200).await;
+        arrived(&case, &load, &mut migrator).await;
+    }
+    assert_eq!(migrator.stop().await, done("stopped"));
+    load.more(50).await;
+    finish(&case, load).await;
+}
+
+/// Every failpoint of a run, in the order in which a run passes them.
+const FAILPOINTS: &[&str] = &[
+    "start::snapshot:1",
+    "start::prepared:1",
+    "start::entered:1",
+    "copy::planned:3",
+    "copy::batch:2",
+    "copy::before_commit:2",
+    "copy::after_commit:2",
+    "copy::before_commit:9",
+    "attempt::copied:1",
+    "attempt::keyed:1",
+    "follow::written:2",
+    "follow::before_commit:1",
+    "follow::after_commit:1",
+    "follow::after_ack:1",
+    "follow::before_commit:4",
+    "attempt::consistent:1",
+    "attempt::finished:1",
+    "follow::written:5",
+    "follow::before_commit:3",
+    "follow::after_commit:2",
+    "follow::after_ack:3",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_every_failpoint_it_goes_on() {
+    let pair = Pair::start().await;
+    let (case, load) = application(&pair, "failpoints", 12).await;
+    for point in FAILPOINTS {
+        let started = std::time::Instant::now();
+        assert_eq!(case.plan().with("kill-at", point).run().await, End::Killed, "{point}");
+        eprintln!("{point} {:?}", started.elapsed());
+    }
+    finish(&case, load).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_random_moments_it_goes_on() {
+    let pair = Pair::start().await;
+    let (case, load) = application(&pair, "moments", 12).await;
+    let mut random = fastrand::Rng::with_seed(variable("ZDM_TEST_SEED", 1));
+    for _ in 0..variable("ZDM_TEST_KILLS", 10) {
+        let mut migrator = case.plan().start();
+        assert!(migrator.status(|status| !status["phase"].is_null()).await);
+        tokio::time::sleep(Duration::from_millis(random.u64(0..900))).await;
+        migrator.kill().await;
+    }
+    finish(&case, load).await;
+}
