@@ -177,3 +177,6 @@ impl std::fmt::Debug for Cutover {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
