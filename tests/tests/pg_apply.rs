@@ -699,3 +699,107 @@ fn commits_are_durable_and_the_seal_is_passed() {
         assert!(case.database.execute("INSERT INTO t VALUES (2)").await.is_err());
     });
 }
+
+#[test]
+fn native_cells_pass_through_and_large_ones_in_pieces() {
+    test(async {
+        let case = planned("CREATE TABLE t (id bigint PRIMARY KEY, u bigint, v text)").await;
+        let t = plain();
+        let native = |log: &mut zdm_core::change::Assembler, buffer: &mut Vec<u8>, text: &str| {
+            let (offset, len) = (u32::try_from(buffer.len()).unwrap(), u32::try_from(text.len()).unwrap());
+            buffer.extend_from_slice(text.as_bytes());
+            log.cell(zdm_core::change::Cell::Value {
+                offset,
+                len,
+                format: zdm_core::change::Format::Native(0),
+            });
+        };
+        let large = "back\\slash\tand é\n".repeat(30_000);
+        let rows = |id: &str, text: &str| {
+            let (mut log, mut buffer) = (zdm_core::change::Assembler::new(), Vec::new());
+            log.row(&t, zdm_core::change::Op::Insert, false);
+            native(&mut log, &mut buffer, id);
+            log.cell(zdm_core::change::Cell::Null);
+            native(&mut log, &mut buffer, text);
+            log.end_image().unwrap();
+            log.finish(buffer.into(), Arc::new(zdm_pg::PgEncoding), None).unwrap()
+        };
+        let mut load = case.writer(Purpose::Load, 1).await.unwrap();
+        load.write(rows("1", &large)).await.unwrap();
+        load.commit(done(0)).await.unwrap();
+        let mut apply = case.writer(Purpose::Apply, 1).await.unwrap();
+        apply.write(rows("2", &large)).await.unwrap();
+        apply.commit(case.next()).await.unwrap();
+        let same = "SELECT id, u IS NULL, v = repeat(E'back\\\\slash\\tand é\\n', 30000) FROM t ORDER BY id";
+        case.expect(same, &["1|t|t", "2|t|t"]).await;
+    });
+}
+
+#[test]
+fn a_user_without_rights_beyond_its_tables_can_do_it_all() {
+    test(async {
+        let server = server().await;
+        let user = server.create_user("mover", "").await.unwrap();
+        let database = server.create_database("case_rights").await.unwrap();
+        server.execute("GRANT CREATE ON DATABASE case_rights TO mover").await.unwrap();
+        database.execute("CREATE SCHEMA own AUTHORIZATION mover").await.unwrap();
+        let url = database.url_as(&user.name, &user.password);
+        let (own, driver) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(driver);
+        own.batch_execute("CREATE TABLE own.t (id bigint PRIMARY KEY, u bigint UNIQUE, v text)")
+            .await
+            .unwrap();
+        let sink = PgSink::new(PgConfig::parse(&url).unwrap());
+        let checkpoint = sink.checkpoint().unwrap();
+        let mut record = Record::new(RunName::default(), sink.identity().await.unwrap());
+        record.position = Some(position(0));
+        checkpoint.create(&record).await.unwrap();
+        let columns = [("id", INT), ("u", INT), ("v", DataType::text())];
+        let t = Table::clone(&table("t", &columns, Key::Columns(vec![0])));
+        let t = Arc::new(Table::new(ENGINE, TableName::new("own", "t"), t.columns, t.key));
+        let options =
+            WriterOptions::new(RunName::default(), Epoch(1), Purpose::Apply, Arc::new(Schema::default()));
+        let mut writer = sink.writer(options).await.unwrap();
+        writer
+            .write(batch(|log| {
+                log.truncate(vec![Arc::clone(&t)]);
+                log.insert(&t, [n(1), n(1), s("a")]).unwrap();
+                log.update(&t, key(1), [n(2), n(1), SAME]).unwrap();
+            }))
+            .await
+            .unwrap();
+        let (from, to) = (position(0), position(1));
+        writer.commit(Progress::Stream { from, to, changes: 2, goals: vec![position(9)] }).await.unwrap();
+        assert_eq!(database.value("SELECT id FROM own.t").await.unwrap(), "2");
+        let state = checkpoint.load(&RunName::default()).await.unwrap().unwrap();
+        assert_eq!(state.record.goals, [position(9)]);
+    });
+}
+
+#[test]
+fn partitions_take_their_rows_and_their_own_unique_indexes_are_respected() {
+    test(async {
+        let case = case(
+            "CREATE TABLE t (id bigint, u bigint, v text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+             CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10);
+             CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (10) TO (20);
+             CREATE UNIQUE INDEX ON t1 (u);
+             INSERT INTO t VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 3, 'c')",
+        )
+        .await;
+        let t = plain();
+        case.apply(|log| {
+            log.update(&t, Old::None, [n(1), n(9), SAME]).unwrap();
+            log.update(&t, Old::None, [n(2), n(1), SAME]).unwrap();
+            log.update(&t, Old::None, [n(1), n(2), SAME]).unwrap();
+            log.update(&t, key(3), [n(13), n(3), SAME]).unwrap();
+        })
+        .await
+        .unwrap();
+        case.expect(
+            "SELECT tableoid::regclass, * FROM t ORDER BY id",
+            &["t1|1|2|a", "t1|2|1|b", "t2|13|3|c"],
+        )
+        .await;
+    });
+}

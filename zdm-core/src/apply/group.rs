@@ -79,6 +79,15 @@ impl Group {
     /// update or a delete in a table that can only be appended to. The group
     /// is spoiled.
     pub fn push(&mut self, batch: Batch) -> Result<()> {
+        // Kept for its rows alone: a batch of boundaries would hold its share
+        // of the run's budget for nothing.
+        if batch
+            .items()
+            .iter()
+            .all(|item| matches!(item, Item::Begin(_) | Item::Commit(_) | Item::Idle { .. }))
+        {
+            return Ok(());
+        }
         let number = self.held.keep(batch)?;
         for item in 0..self.held.items(number).len() {
             let part = match &self.held.items(number)[item] {

@@ -415,3 +415,14 @@ fn memory_is_counted_once_for_parts_of_one_batch() {
     assert!(matches!(batch.items()[1], Item::Rows(_)));
     assert!(group.bytes() >= batch.bytes() && group.bytes() < 2 * batch.bytes() + 4_096);
 }
+
+#[tokio::test]
+async fn boundaries_hold_no_share_of_the_budget() {
+    let budget = crate::change::Budget::new(100);
+    let mut log = BatchBuilder::new();
+    log.begin(1);
+    log.commit(crate::Position::new(Engine::new("test"), "1"), None);
+    let mut group = Group::new();
+    group.push(log.finish_with(budget.acquire(50).await)).unwrap();
+    assert_eq!((budget.available(), group.is_empty()), (100, true));
+}

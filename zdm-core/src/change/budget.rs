@@ -23,12 +23,16 @@ impl Budget {
         Self { semaphore: Arc::new(Semaphore::new(bytes as usize)), bytes }
     }
 
-    /// Waits until `bytes` are free and takes them. More than the whole
-    /// budget takes the whole: such a batch is let through alone.
+    /// Waits until `bytes` are free and takes them. More than three quarters
+    /// of the budget takes three quarters: such a batch is let through alone,
+    /// but for the quarter that a writer may
+    /// [hold back](crate::connect::WriterOptions::hold_back). In the middle of
+    /// a transaction that comes free only with the batch that waits here.
     ///
     /// Cancel-safe: a dropped future has taken nothing.
     pub async fn acquire(&self, bytes: usize) -> Permit {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.bytes.max(1));
+        let most = (self.bytes - self.bytes / 4).max(1);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, most);
         let permit = Arc::clone(&self.semaphore).acquire_many_owned(bytes).await;
         Permit { _held: permit.ok() } // the semaphore is never closed
     }
@@ -55,15 +59,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn larger_than_the_whole_goes_alone() {
+    async fn larger_than_the_whole_goes_beside_what_a_writer_holds_back() {
         let budget = Budget::new(100);
-        let one = budget.acquire(10).await;
+        let held_back = budget.acquire(25).await;
+        let under_way = budget.acquire(1).await;
         let mut all = tokio_test_poll(budget.acquire(1_000));
         assert!(all.try_now().is_none());
-        drop(one);
+        drop(under_way);
         let permit = all.try_now().unwrap();
         assert_eq!(budget.available(), 0);
-        drop(permit);
+        drop((permit, held_back));
         assert_eq!(budget.available(), 100);
     }
 
