@@ -9,7 +9,7 @@ use zdm_core::{Identity, Position, Result};
 
 use crate::changes::{self, slot};
 use crate::position::Lsn;
-use crate::{PgConfig, schema, snapshot};
+use crate::{PgConfig, PgFence, schema, snapshot};
 
 /// A PostgreSQL database (12 to 18) that changes are captured from, by
 /// logical decoding.
@@ -18,12 +18,14 @@ use crate::{PgConfig, schema, snapshot};
 #[derive(Debug, Clone)]
 pub struct PgSource {
     config: Arc<PgConfig>,
+    fence: PgFence,
 }
 
 impl PgSource {
     /// The source of that configuration.
     pub fn new(config: PgConfig) -> Self {
-        Self { config: Arc::new(config) }
+        let config = Arc::new(config);
+        Self { fence: PgFence::new(Arc::clone(&config)), config }
     }
 }
 
@@ -59,6 +61,8 @@ impl Source for PgSource {
     }
 
     fn capabilities(&self) -> SourceCapabilities<'_> {
-        SourceCapabilities::default()
+        let mut capabilities = SourceCapabilities::default();
+        capabilities.fence = Some(&self.fence);
+        capabilities
     }
 }

@@ -15,6 +15,9 @@ use crate::{Error, ErrorKind, Result};
 /// longer than any lease that it could have taken.
 const LEASE_PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a stray writer is told at the target.
+const SEALED: &str = "a migration is filling these tables: write to the source until it has been cut over";
+
 /// Both shapes of what is moved, and where the run stands.
 pub(super) struct Start {
     pub(super) source: Arc<Schema>,
@@ -114,6 +117,12 @@ impl Plan {
         fail::fail_point!("start::snapshot");
         self.status.phase(Phase::Preparing, "making the tables");
         self.sink.prepare(&self.options.run, &start.target, Step::Bare).await?;
+        // From here to the switch nobody but us changes the target.
+        if self.copy
+            && let Some(fence) = self.sink.capabilities().fence
+        {
+            fence.seal(&self.options.run, &start.target, SEALED).await?;
+        }
         fail::fail_point!("start::prepared");
         let mut record = start.state.record.clone();
         record.phase = if self.copy { Phase::Copying } else { Phase::Following };

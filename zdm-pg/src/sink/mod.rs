@@ -30,25 +30,30 @@ use zdm_core::connect::{Checkpoint, Purpose, RunName, Sink, SinkCapabilities, St
 use zdm_core::schema::Schema;
 use zdm_core::{Identity, Result};
 
-use crate::PgCheckpoint;
 use crate::checkpoint::check_epoch;
 use crate::config::PgConfig;
 use crate::connect::Control;
 use crate::error::OrPg;
 use crate::position::ENGINE;
+use crate::{PgCheckpoint, PgFence};
 
 /// A PostgreSQL database that rows are written to.
 #[derive(Debug)]
 pub struct PgSink {
     config: Arc<PgConfig>,
     checkpoint: Arc<PgCheckpoint>,
+    fence: PgFence,
 }
 
 impl PgSink {
     /// A sink into that database. Nothing is opened yet.
     pub fn new(config: PgConfig) -> Self {
         let config = Arc::new(config);
-        Self { checkpoint: Arc::new(PgCheckpoint::new(Arc::clone(&config))), config }
+        Self {
+            checkpoint: Arc::new(PgCheckpoint::new(Arc::clone(&config))),
+            fence: PgFence::new(Arc::clone(&config)),
+            config,
+        }
     }
 }
 
@@ -92,7 +97,9 @@ impl Sink for PgSink {
     }
 
     fn capabilities(&self) -> SinkCapabilities<'_> {
-        SinkCapabilities::default()
+        let mut capabilities = SinkCapabilities::default();
+        capabilities.fence = Some(&self.fence);
+        capabilities
     }
 }
 
