@@ -13,10 +13,8 @@ mod error;
 mod position;
 pub mod schema;
 pub mod sink;
-#[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod snapshot;
 mod source;
-#[allow(dead_code, unused_imports, reason = "the rooms that use all of it are being built")]
 mod types;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod wire;
