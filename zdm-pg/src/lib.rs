@@ -9,6 +9,7 @@ pub mod config;
 mod connect;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod error;
+mod fence;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod position;
 pub mod schema;
@@ -21,6 +22,7 @@ mod wire;
 
 pub use self::checkpoint::PgCheckpoint;
 pub use self::config::PgConfig;
+pub use self::fence::PgFence;
 pub use self::sink::PgSink;
 pub use self::sink::prepare::drop_run;
 pub use self::source::PgSource;

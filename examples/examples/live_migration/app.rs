@@ -155,7 +155,8 @@ impl Worker {
 
     fn request(&self, id: i64) -> (String, bool) {
         let order = fastrand::i64(1..self.newest.load(Ordering::Relaxed));
-        let (customer, product, kind) = (fastrand::u32(1..1_000), fastrand::u32(0..1_900), fastrand::u32(0..100));
+        let (customer, product, kind) =
+            (fastrand::u32(1..1_000), fastrand::u32(0..1_900), fastrand::u32(0..100));
         let a_product = format!("(SELECT sku FROM products ORDER BY sku LIMIT 1 OFFSET {product})");
         let (what, sql) = match kind {
             0..45 => {
@@ -175,10 +176,15 @@ impl Worker {
                      INSERT INTO \"Payments\" SELECT gen_random_uuid(), id, net FROM orders WHERE id = {order}"
                 ),
             ),
-            65..75 => ("ship", format!("UPDATE orders SET state = 'shipped', note = NULL WHERE id = {order}")),
+            65..75 => {
+                ("ship", format!("UPDATE orders SET state = 'shipped', note = NULL WHERE id = {order}"))
+            }
             75..80 => ("forget", format!("DELETE FROM orders WHERE id = {order}")),
             // A large value that is written, and one that stays as it is.
-            80..85 => ("manual", format!("UPDATE products SET manual = repeat(md5('{id}'), 1500) WHERE sku = {a_product}")),
+            80..85 => (
+                "manual",
+                format!("UPDATE products SET manual = repeat(md5('{id}'), 1500) WHERE sku = {a_product}"),
+            ),
             85..90 => ("price", format!("UPDATE products SET price = price + 0.01 WHERE sku = {a_product}")),
             // A key that moves, with all that refers to it.
             90..91 => ("rename", format!("UPDATE products SET sku = 'sku-{id}' WHERE sku = {a_product}")),
@@ -189,8 +195,20 @@ impl Worker {
                      UPDATE customers SET email = 'new-' || {id}, tags = tags || '{{é}}'::text[] WHERE id = {customer}"
                 ),
             ),
-            94..97 => ("profile", format!("UPDATE customers SET profile = profile || '{{\"seen\": {id}}}' WHERE id = {customer}")),
-            _ => return (format!("BEGIN; INSERT INTO requests VALUES ({id}, 'never'); DELETE FROM orders WHERE id = {order}; ROLLBACK"), false),
+            94..97 => (
+                "profile",
+                format!(
+                    "UPDATE customers SET profile = profile || '{{\"seen\": {id}}}' WHERE id = {customer}"
+                ),
+            ),
+            _ => {
+                return (
+                    format!(
+                        "BEGIN; INSERT INTO requests VALUES ({id}, 'never'); DELETE FROM orders WHERE id = {order}; ROLLBACK"
+                    ),
+                    false,
+                );
+            }
         };
         (format!("BEGIN; {sql}; INSERT INTO requests VALUES ({id}, '{what}'); COMMIT"), true)
     }

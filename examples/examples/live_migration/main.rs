@@ -96,7 +96,8 @@ async fn migrate(args: &Args) -> Result<Report, Failure> {
     // The cutover. As the gate opens to the new side, the example looks at
     // the new database as it is then, before the first request comes in.
     let witness = Arc::new(app::Witness::new(gate.toward(Side::new("new", new.url())), new.url()));
-    let switch = running.cutover(Arc::clone(&witness) as Arc<dyn GateControl>, CutoverOptions::default()).await?;
+    let switch =
+        running.cutover(Arc::clone(&witness) as Arc<dyn GateControl>, CutoverOptions::default()).await?;
     bars.finish();
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
     let ledger = app.stop().await;

@@ -38,7 +38,11 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "rows copied          {:>12}  ({} a second until caught up)", self.rows_copied, self.rows_per_second)?;
+        writeln!(
+            f,
+            "rows copied          {:>12}  ({} a second until caught up)",
+            self.rows_copied, self.rows_per_second
+        )?;
         writeln!(f, "changes applied      {:>12}", self.changes_applied)?;
         writeln!(f, "requests served      {:>12}  ({} a second)", self.requests, self.requests_per_second)?;
         writeln!(f, "requests failed      {:>12}", self.failed_requests)?;
@@ -87,8 +91,10 @@ fn show(bars: &MultiProgress, tables: &mut BTreeMap<String, ProgressBar>, line: 
         for (name, table) in &now.tables {
             let bar = tables.entry(name.clone()).or_insert_with(|| {
                 let bar = bars.add(ProgressBar::new(table.rows_estimated.max(1)));
-                let style = ProgressStyle::with_template("{prefix:24} {bar:30} {human_pos:>10} of about {human_len}");
-                bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_prefix(name.clone())
+                let style =
+                    ProgressStyle::with_template("{prefix:24} {bar:30} {human_pos:>10} of about {human_len}");
+                bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+                    .with_prefix(name.clone())
             });
             bar.set_length(table.rows_estimated.max(table.rows_copied).max(1));
             bar.set_position(table.rows_copied);

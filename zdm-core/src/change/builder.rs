@@ -209,6 +209,7 @@ impl Assembler {
     }
 
     /// Adds rows that lie together already, as [`Batch::cells_of`] gives them.
+    /// They join the run before them as [`row`](Self::row) does.
     ///
     /// # Errors
     /// `Config` if there are not as many cells as `rows` rows have.
@@ -222,7 +223,12 @@ impl Assembler {
             self.cell(*cell);
         }
         self.image = self.cells.len();
-        self.items.push(Item::Rows(run));
+        match self.items.last_mut() {
+            Some(Item::Rows(last)) if Arc::ptr_eq(&last.table, table) && last.op == op && last.old == old => {
+                last.rows += rows;
+            }
+            _ => self.items.push(Item::Rows(run)),
+        }
         Ok(())
     }
 

@@ -301,19 +301,20 @@ fn whole(row: &Row) -> impl Iterator<Item = Field<'_>> {
 }
 
 /// The log carries the old image of an update where its key changed, and
-/// always where the whole row is the key.
+/// always where the whole row is the key or the table says so.
 fn carries_old(table: &Table, old: &(Place, Row), new: &(Place, Row)) -> bool {
     match &table.key {
-        Key::Columns(_) => old.0 != new.0,
+        Key::Columns(_) => table.full_old_image || old.0 != new.0,
         Key::FullRow => true,
         Key::Nothing => false,
     }
 }
 
-/// The key's cells; all of them where the whole row is the key.
+/// The key's cells; all of them where the whole row is the key or the table
+/// says so.
 fn old_image<'a>(table: &Table, row: &'a Row) -> Vec<Field<'a>> {
     let carried = |i: usize| match &table.key {
-        Key::Columns(columns) => columns.contains(&i),
+        Key::Columns(columns) => table.full_old_image || columns.contains(&i),
         Key::FullRow => true,
         Key::Nothing => false,
     };

@@ -67,8 +67,9 @@ pub struct Constraint {
     /// What it forbids.
     pub kind: ConstraintKind,
     /// What follows `ADD CONSTRAINT name` in the engine's own language. Empty
-    /// once a stage has renamed a column or table that it names: it is then
-    /// made from the neutral parts.
+    /// once a stage has renamed a column that it names: it is then made from
+    /// the neutral parts. That of a foreign key stays, for what it says of
+    /// actions and times; its names may be old ones.
     pub definition: String,
     /// Whether the existing rows are known to satisfy it.
     pub validated: bool,

@@ -114,6 +114,7 @@ fn table(
 ) -> Table {
     let (key, key_name) = key(&relation.identity, &columns, &indexes);
     let mut table = Table::new(ENGINE, relation.name, columns, key);
+    table.full_old_image = relation.identity == "f";
     table.key_name = key_name;
     table.origin.id = relation.oid;
     table.constraints = constraints;

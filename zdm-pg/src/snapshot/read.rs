@@ -67,6 +67,7 @@ async fn start(
     };
     let sql = moment.copy(&chunk.table, &condition);
     let copy = control.copy_out(&sql).await.during("snapshot.read")?;
+    // Polled behind its end, it would take the next answer for a row.
     Ok((control, moment, Box::pin(copy.fuse())))
 }
 
@@ -76,8 +77,6 @@ struct Reading {
     pool: Arc<Pool>,
     control: Control,
     moment: Moment,
-    /// Fused: polled behind its end it would take the end of the command for
-    /// something unexpected.
     copy: Pin<Box<Fuse<CopyOutStream>>>,
     rows: Rows,
     /// A row that is to begin the next batch.

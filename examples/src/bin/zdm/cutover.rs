@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use zdm_core::connect::{Epoch, Fence, RunName, Source, SwitchRecord, SwitchState};
+use zdm_core::connect::{Epoch, Fence, HoldOptions, RunName, Source, SwitchRecord, SwitchState};
 use zdm_core::gate::NoGate;
 use zdm_core::migrate::cutover::CutoverOptions;
 use zdm_core::{Error, ErrorKind, Result};
@@ -26,8 +26,7 @@ const GIVEN_UP: Duration = Duration::from_secs(15);
 
 /// The budgets of a cutover that must be done within that time.
 pub(crate) fn options(deadline: Duration) -> CutoverOptions {
-    let mut hold = zdm_core::connect::HoldOptions::default();
-    hold.deadline = deadline;
+    let hold = HoldOptions { deadline, ..HoldOptions::default() };
     CutoverOptions::default().pause(deadline).hold(hold).drain(deadline)
 }
 
@@ -90,7 +89,10 @@ pub(crate) async fn run(args: &Cutover, output: &Output) -> Result<ExitCode> {
         // A request or a cutover of somebody else: `ask` would refuse it too,
         // but only a dead one's lease is over.
         if record.lease_until > requests.fence()?.now().await? {
-            return Err(Error::new(ErrorKind::Conflict, "a cutover of this run is under way already: wait for it"));
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "a cutover of this run is under way already: wait for it",
+            ));
         }
         if record.state == SwitchState::Requested {
             requests.fence()?.swap(&requests.run, Some(&record), None).await?;
@@ -107,14 +109,18 @@ pub(crate) async fn run(args: &Cutover, output: &Output) -> Result<ExitCode> {
     output.say("cutover", json!({ "state": "alone" }), "no process follows this run: cutting over from here");
     let migration = databases.migration(args.common.options()?)?;
     if migration.state().await?.is_none() {
-        return Err(Error::new(ErrorKind::NotFound, "there is no run of that name: begin with `zdm migrate`"));
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            "there is no run of that name: begin with `zdm migrate`",
+        ));
     }
     let watcher = output.watch(migration.status());
     let mut running = migration.start(signals::token()?);
     running.followed().await?;
     let switch = running.cutover(Arc::new(NoGate), options(args.limits.deadline())).await?;
     watcher.finish();
-    let record = requests.record().await?.ok_or_else(|| Error::new(ErrorKind::NotFound, "the record is gone"))?;
+    let record =
+        requests.record().await?.ok_or_else(|| Error::new(ErrorKind::NotFound, "the record is gone"))?;
     Ok(switched(&record, began, Some(switch.pause.total_ms), *output))
 }
 

@@ -24,7 +24,8 @@ impl Databases {
         Ok(Self { from, to })
     }
 
-    pub(crate) fn migration(&self, options: Options) -> Result<Migration> {
+    pub(crate) fn migration(&self, mut options: Options) -> Result<Migration> {
+        options.target_name = format!("{}:{}/{}", self.to.host(), self.to.port(), self.to.dbname());
         Migration::between(self.source(), self.sink()).options(options).build()
     }
 
@@ -41,9 +42,12 @@ fn side(flag: &'static str, url: &str) -> Result<PgConfig> {
     if let Some((scheme, _)) = url.split_once("://")
         && !matches!(scheme, "postgres" | "postgresql")
     {
-        return Err(Error::new(ErrorKind::Config, "this release moves PostgreSQL: write postgres://user@host/database")
-            .with("flag", flag)
-            .with("scheme", scheme));
+        return Err(Error::new(
+            ErrorKind::Config,
+            "this release moves PostgreSQL: write postgres://user@host/database",
+        )
+        .with("flag", flag)
+        .with("scheme", scheme));
     }
     PgConfig::parse(url).map_err(|error| error.with("flag", flag))
 }

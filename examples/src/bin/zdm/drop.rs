@@ -31,7 +31,9 @@ pub(crate) async fn run(args: &Drop, output: &Output) -> Result<ExitCode> {
     output.say(
         "summary",
         json!({ "state": "dropped", "run": run }),
-        format!("the run {run} is dropped: slot, publication, seal and records are gone, the moved tables stay"),
+        format!(
+            "the run {run} is dropped: slot, publication, seal and records are gone, the moved tables stay"
+        ),
     );
     Ok(ExitCode::SUCCESS)
 }

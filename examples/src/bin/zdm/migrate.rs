@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use zdm_core::Result;
+use zdm_core::connect::Phase;
 use zdm_core::gate::NoGate;
 use zdm_core::migrate::cutover::CutoverOptions;
 use zdm_core::migrate::{Migration, Outcome, Running, Until};
@@ -15,6 +16,9 @@ use crate::cutover::{Requests, options};
 use crate::databases::Databases;
 use crate::output::{Output, Summary};
 use crate::{assess, signals};
+
+/// How often a following process looks whether it is asked to cut over.
+const POLL: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     let began = Instant::now();
@@ -78,23 +82,26 @@ async fn cut_over(running: &mut Running, options: CutoverOptions) -> Result<Ende
 }
 
 /// Follows until a signal, or until somebody asks for the cutover.
-async fn follow(running: &mut Running, requests: &mut Requests, output: Output, limits: &Limits) -> Result<Ended> {
-    let mut followed = false;
+async fn follow(
+    running: &mut Running,
+    requests: &mut Requests,
+    output: Output,
+    limits: &Limits,
+) -> Result<Ended> {
+    let status = running.watch();
     loop {
         tokio::select! {
             outcome = running.ended() => return Ok(ended(outcome?)),
-            done = running.followed(), if !followed => followed = done.is_ok(),
-            () = tokio::time::sleep(Duration::from_millis(500)), if followed => {
-                if !requests.take().await? {
-                    continue;
-                }
-                output.say("cutover", json!({ "state": "asked" }), "a cutover was asked for");
-                match cut_over(running, options_of(limits)).await {
-                    Ok(ended) => return Ok(ended),
-                    // The source has been given back; following goes on.
-                    Err(error) => output.error(&error),
-                }
-            }
+            () = tokio::time::sleep(POLL) => {}
+        }
+        if status.borrow().phase < Some(Phase::Following) || !requests.take().await? {
+            continue;
+        }
+        output.say("cutover", json!({ "state": "asked" }), "a cutover was asked for");
+        match cut_over(running, options_of(limits)).await {
+            Ok(ended) => return Ok(ended),
+            // The source has been given back; following goes on.
+            Err(error) => output.error(&error),
         }
     }
 }
@@ -104,8 +111,12 @@ async fn dry_run(migration: &Migration, args: &Migrate, output: Output) -> Resul
     assess::show(&findings, output);
     let schema = migration.schema().await?;
     for table in &schema.tables {
-        let object = json!({ "table": table.name, "rows": table.estimated_rows, "bytes": table.estimated_bytes });
-        let line = format!("would copy {}: about {} rows, {} bytes", table.name, table.estimated_rows, table.estimated_bytes);
+        let object =
+            json!({ "table": table.name, "rows": table.estimated_rows, "bytes": table.estimated_bytes });
+        let line = format!(
+            "would copy {}: about {} rows, {} bytes",
+            table.name, table.estimated_rows, table.estimated_bytes
+        );
         output.say("plan", object, line);
     }
     let then = match (args.follow, args.cutover) {
@@ -114,6 +125,10 @@ async fn dry_run(migration: &Migration, args: &Migrate, output: Output) -> Resul
         _ => "end when caught up",
     };
     let object = json!({ "state": "planned", "tables": schema.tables.len(), "then": then });
-    output.say("summary", object, format!("would move {} tables, then {then}; nothing was done", schema.tables.len()));
+    output.say(
+        "summary",
+        object,
+        format!("would move {} tables, then {then}; nothing was done", schema.tables.len()),
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -147,7 +147,11 @@ fn line(now: &Status) -> String {
             line += &format!(", {} to go", HumanDuration(eta));
         }
     } else {
-        line += &format!(", {} changes applied, {} behind", HumanCount(now.changes_applied), HumanBytes(now.lag_bytes));
+        line += &format!(
+            ", {} changes applied, {} behind",
+            HumanCount(now.changes_applied),
+            HumanBytes(now.lag_bytes)
+        );
     }
     if let Some(error) = now.last_error.as_ref().filter(|_| now.doing.starts_with("waiting")) {
         line += &format!(" ({error})");
@@ -178,7 +182,10 @@ async fn draw(bars: MultiProgress, mut status: watch::Receiver<Status>) {
         if now.phase == Some(Phase::Copying) {
             for (name, table) in open {
                 let bar = tables.entry(name.clone()).or_insert_with(|| {
-                    bars.insert_before(&foot, ProgressBar::new(1).with_style(style.clone()).with_prefix(name.clone()))
+                    bars.insert_before(
+                        &foot,
+                        ProgressBar::new(1).with_style(style.clone()).with_prefix(name.clone()),
+                    )
                 });
                 bar.set_length(table.rows_estimated.max(table.rows_copied));
                 bar.set_position(table.rows_copied);

@@ -23,7 +23,11 @@ pub(crate) async fn run(common: &Common, output: &Output) -> Result<ExitCode> {
         None => None,
     };
     let Some(state) = state else {
-        output.say("summary", json!({ "state": "none", "run": run }), format!("there is no run named {run} at the target"));
+        output.say(
+            "summary",
+            json!({ "state": "none", "run": run }),
+            format!("there is no run named {run} at the target"),
+        );
         return Ok(ExitCode::SUCCESS);
     };
     let done = state.chunks.iter().filter(|chunk| chunk.done.is_some()).count();

@@ -1,4 +1,27 @@
 //! Stages: what happens to rows and tables between a source and a sink.
+//!
+//! The stack is typed, so that closures are inlined into the loop over a
+//! batch's rows, and erased once. A stage plans once for each shape of a
+//! table; its work on a row knows nothing of transactions, so that it cannot
+//! lose one.
+//!
+//! What the log does not carry is the hard part, and is settled as follows.
+//!
+//! * A new image may lack a large value that did not change. It is taken from
+//!   the old image where that carries it. A map of one column leaves it as it
+//!   is: a function of an unchanged value is unchanged. A computation that
+//!   misses some of what it reads is an error, and one that could is a
+//!   blocker before the start.
+//! * An old image may carry the key alone. So a filter may read only what it
+//!   carries, else a row that left the filter would stay at the target; that,
+//!   too, is a blocker.
+//! * A row that enters a filter without all its values stays an update, of a
+//!   row that the target lacks: its writer reads it again while it catches
+//!   up, and refuses it later.
+//!
+//! The way back (rows of the target through the inverse of the stages) is
+//! only judged here, by [`Transform::irreversible`]; keys already go back, by
+//! [`Transform::keys_back`].
 
 mod columns;
 mod filter;
@@ -10,6 +33,8 @@ mod route;
 mod shape;
 mod stack;
 mod stage;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::sync::Arc;
@@ -28,7 +53,34 @@ use crate::schema::{Column, DataType, Selection, TableName};
 use crate::{Error, Result};
 
 /// A stack of stages, a value that copy, stream, verification and the way
-/// back share.
+/// back share. Each sees the rows and tables as the one before it left them.
+///
+/// ```
+/// use zdm_core::change::Value;
+/// use zdm_core::pipeline::Stages;
+/// use zdm_core::schema::{Column, DataType};
+///
+/// let stages = Stages::new()
+///     .leave_out("public.log_*")
+///     .on("public.users", |users| {
+///         users
+///             .filter(["tenant"], |row| Ok(row.integer(0)? == Some(7)))
+///             .map("email", |email| Ok(email.as_str().map(str::to_lowercase).into()))
+///             .compute(Column::new("label", DataType::text()), ["id"], |row| {
+///                 Ok(Value::from(format!("user {}", row.value(0)?)))
+///             })
+///             .drop_columns(["password"])
+///     })
+///     .route("public.*", "app.*")
+///     .build()?;
+/// # let _ = stages;
+/// # Ok::<(), zdm_core::Error>(())
+/// ```
+///
+/// A closure names the columns that it reads and gets them by their place in
+/// that list, so that no name is looked up for a row. It must be pure. A
+/// stage outside [`on`](Self::on) is for every table, and each must have the
+/// columns that it names.
 #[derive(Debug)]
 #[must_use = "stages do nothing until they are built and given to a pipeline or migration"]
 pub struct Stages<S> {

@@ -81,10 +81,12 @@ impl Place {
     }
 }
 
-/// Plans a whole schema.
+/// Plans a whole schema. A table that comes out as it is known already keeps
+/// its `Arc`.
 pub(super) fn all<S: Stage>(
     stage: &S,
     schema: &Schema,
+    known: &[Arc<Entry<S::Plan>>],
     notes: &mut Notes,
 ) -> Result<(Vec<Entry<S::Plan>>, Schema)> {
     let mut planned = Vec::with_capacity(schema.tables.len());
@@ -112,6 +114,7 @@ pub(super) fn all<S: Stage>(
         }
         entries.push(entry);
     }
+    keep_known(&mut entries, &mut mapped, known);
     mapped.tables.sort_by(|a, b| a.name.cmp(&b.name));
     mapped.sequences =
         schema.sequences.iter().filter_map(|sequence| owned(sequence, &places, &mapped, notes)).collect();
@@ -191,10 +194,21 @@ fn refer<'a>(
         if referenced != key.referenced || parent.name != key.references {
             key.referenced = referenced;
             key.references = parent.name.clone();
-            constraint.definition.clear();
         }
         true
     });
+}
+
+/// Who holds a table from an earlier plan goes by its pointer.
+fn keep_known<P>(entries: &mut [Entry<P>], mapped: &mut Schema, known: &[Arc<Entry<P>>]) {
+    let known: HashMap<&TableName, &Arc<Entry<P>>> =
+        known.iter().filter(|e| !e.left_out && !e.same).map(|e| (&e.target.name, e)).collect();
+    let again = |table: &Arc<Table>| known.get(&table.name).map(|e| &e.target).filter(|t| **t == *table);
+    for target in entries.iter_mut().filter(|e| !e.same).map(|e| &mut e.target).chain(&mut mapped.tables) {
+        if let Some(kept) = again(target) {
+            *target = Arc::clone(kept);
+        }
+    }
 }
 
 /// Two tables end up in one.

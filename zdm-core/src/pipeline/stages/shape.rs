@@ -92,8 +92,14 @@ impl Shape {
             }
         }
         for constraint in &mut self.table.constraints {
-            if let Some(columns) = own_columns(&mut constraint.kind) {
-                swap(columns, &mut constraint.definition);
+            match &mut constraint.kind {
+                // Its definition goes on telling what it does and when.
+                ConstraintKind::ForeignKey(key) => swap(&mut key.columns, &mut String::new()),
+                kind => {
+                    if let Some(columns) = own_columns(kind) {
+                        swap(columns, &mut constraint.definition);
+                    }
+                }
             }
         }
         self.table.columns[at].name = to.into();
@@ -198,6 +204,7 @@ impl Shape {
         self.table.triggers.retain(|t| kept("trigger", &t.name, &t.definition));
         if self.table.options.as_ref().is_some_and(|text| !kept("the", "storage clause", text)) {
             self.table.options = None;
+            self.table.partitions.clear();
         }
         for at in 0..self.table.columns.len() {
             let of = &self.table.columns[at];

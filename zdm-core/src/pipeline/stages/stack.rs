@@ -155,15 +155,15 @@ impl<S: Stage> Stack<S> {
 
 impl<S: Stage> Transform for Stack<S> {
     fn schema(&self, schema: &Schema) -> Result<Schema> {
-        let (entries, mapped) = places::all(&self.stage, schema, &mut Notes::default())?;
-        let planned = Planned::of(entries.into_iter().map(Arc::new).collect());
-        *self.planned.write().unwrap_or_else(PoisonError::into_inner) = planned;
+        let mut planned = self.planned.write().unwrap_or_else(PoisonError::into_inner);
+        let (entries, mapped) = places::all(&self.stage, schema, &planned.first, &mut Notes::default())?;
+        *planned = Planned::of(entries.into_iter().map(Arc::new).collect());
         Ok(mapped)
     }
 
     fn check(&self, schema: &Schema) -> Vec<Finding> {
         let mut notes = Notes::default();
-        if let Err(error) = places::all(&self.stage, schema, &mut notes) {
+        if let Err(error) = places::all(&self.stage, schema, &[], &mut notes) {
             notes.blocker("stages", "stages", error.to_string());
         }
         let mut patterns = Vec::new();
@@ -230,7 +230,7 @@ impl<S: Stage> Transform for Stack<S> {
 
     fn irreversible(&self, schema: &Schema) -> Vec<Finding> {
         let mut notes = Notes::default();
-        if let Err(error) = places::all(&self.stage, schema, &mut notes) {
+        if let Err(error) = places::all(&self.stage, schema, &[], &mut notes) {
             notes.one_way("stages", "stages", error.to_string());
         }
         notes.one_way

@@ -105,7 +105,7 @@ fn comments(table: &Table) -> Option<String> {
 /// A serial column's sequence belongs to it, and is dropped with it.
 async fn own(work: &Work<'_>, sequence: &Sequence) -> Result<()> {
     let Some((owner, column)) = &sequence.owner else { return Ok(()) };
-    let table = work.schema.by_origin(owner).or_else(|| work.schema.table(owner));
+    let table = work.schema.table(owner).or_else(|| work.schema.by_origin(owner));
     // PostgreSQL wants a sequence in the schema of its table.
     let Some(table) = table.filter(|t| t.name.schema == sequence.name.schema && t.position(column).is_some())
     else {

@@ -46,7 +46,8 @@ pub(super) fn index(table: &Table, index: &Index) -> Option<String> {
     if columns == Some(None) {
         return None;
     }
-    if keeps_name(table) {
+    // A stage that renames columns takes the statement away.
+    if keeps_name(table) && !index.definition.is_empty() {
         return Some(index.definition.clone());
     }
     Some(format!(
@@ -77,17 +78,15 @@ pub(super) fn constraint(schema: &Schema, table: &Table, constraint: &Constraint
 
 /// A constraint's own text names columns and no table, but for foreign keys.
 fn own(table: &Table, constraint: &Constraint) -> Option<String> {
-    is_native(table).then(|| constraint.definition.clone())
+    (is_native(table) && !constraint.definition.is_empty()).then(|| constraint.definition.clone())
 }
 
 fn foreign_key(schema: &Schema, table: &Table, constraint: &Constraint, key: &ForeignKey) -> Option<String> {
     let list = column_list(table, &key.columns)?;
     // A parent that is not moved has no rows that the child could refer to.
-    let parent = schema.by_origin(&key.references)?;
+    let parent = schema.table(&key.references)?;
     let referenced = column_list(parent, &key.referenced)?;
-    if is_native(table) && parent.name == key.references {
-        return Some(constraint.definition.clone());
-    }
+    // Its head is made anew, since stages may have renamed what it names.
     let rest = if is_native(table) { behind_references(&constraint.definition) } else { "" };
     Some(format!(
         "FOREIGN KEY ({list}) REFERENCES {} ({referenced}){rest}",

@@ -1,0 +1,185 @@
+//! The record of a cutover, one row for each run.
+
+use tokio_postgres::{GenericClient, Row};
+use zdm_core::connect::{Epoch, RunName, SwitchRecord, SwitchState};
+use zdm_core::{Error, ErrorKind, Position, Result};
+
+use crate::connect::quote::quote_table;
+use crate::error::OrPg;
+use crate::position::Lsn;
+
+/// What makes the table.
+pub(super) fn definition(ours: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (
+            run text PRIMARY KEY,
+            state text NOT NULL,
+            epoch bigint NOT NULL,
+            target text NOT NULL,
+            position text,
+            lease_until bigint NOT NULL
+        )",
+        quote_table(ours, "switch")
+    )
+}
+
+pub(super) async fn read<C: GenericClient + Sync>(
+    session: &C,
+    ours: &str,
+    run: &RunName,
+) -> Result<Option<SwitchRecord>> {
+    let table = quote_table(ours, "switch");
+    let there: bool = session
+        .query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&table])
+        .await
+        .and_then(|row| row.try_get(0))
+        .during("fence.record")?;
+    if !there {
+        return Ok(None);
+    }
+    let sql = format!("SELECT run, state, epoch, target, position, lease_until FROM {table} WHERE run = $1");
+    session.query_opt(&sql, &[&run.as_str()]).await.during("fence.record")?.map(|row| parse(&row)).transpose()
+}
+
+fn parse(row: &Row) -> Result<SwitchRecord> {
+    let text = |i| row.try_get::<_, String>(i).during("fence.record");
+    let number = |i| row.try_get::<_, i64>(i).during("fence.record");
+    let strange = |what: &str, value: &dyn std::fmt::Display| {
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("the record of the cutover holds an unknown {what}: use the release that wrote it"),
+        )
+        .with("got", value)
+        .during("fence.record")
+    };
+    let state = text(1)?;
+    let position = row.try_get::<_, Option<String>>(4).during("fence.record")?;
+    Ok(SwitchRecord {
+        run: text(0)?.parse()?,
+        state: named(&state).ok_or_else(|| strange("state", &state))?,
+        epoch: Epoch(number(2)?.try_into().map_err(|_| strange("epoch", &-1))?),
+        target: text(3)?,
+        position: position.map(|at| at.parse::<Lsn>().map(Position::from)).transpose()?,
+        lease_until: number(5)?,
+    })
+}
+
+fn named(state: &str) -> Option<SwitchState> {
+    match state {
+        "preparing" => Some(SwitchState::Preparing),
+        "switched" => Some(SwitchState::Switched),
+        _ => None,
+    }
+}
+
+fn name(state: SwitchState) -> Result<&'static str> {
+    match state {
+        SwitchState::Preparing => Ok("preparing"),
+        SwitchState::Switched => Ok("switched"),
+        other => Err(Error::new(ErrorKind::Unsupported, format!("a record cannot say {other:?}"))),
+    }
+}
+
+/// Replaces the record if it is still `old`. A statement that meets another
+/// session's change waits for its end and then looks again.
+///
+/// # Errors
+/// `Fenced` if it is not.
+pub(super) async fn swap<C: GenericClient + Sync>(
+    session: &C,
+    ours: &str,
+    run: &RunName,
+    old: Option<&SwitchRecord>,
+    new: Option<&SwitchRecord>,
+) -> Result<()> {
+    let table = quote_table(ours, "switch");
+    for record in old.iter().chain(&new) {
+        if record.run != *run {
+            return Err(Error::new(ErrorKind::Config, "the record is another run's").with("run", &record.run));
+        }
+    }
+    const IS: &str = "run = $1 AND state = $2 AND epoch = $3 AND target = $4 \
+                      AND position IS NOT DISTINCT FROM $5 AND lease_until = $6";
+    let run = run.as_str();
+    let done = match (old.map(Columns::of).transpose()?, new.map(Columns::of).transpose()?) {
+        (None, None) => return Ok(()),
+        (None, Some(new)) => {
+            let sql = format!(
+                "INSERT INTO {table} (run, state, epoch, target, position, lease_until) \
+                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING"
+            );
+            let Columns { state, epoch, target, position, lease } = &new;
+            session.execute(&sql, &[&run, state, epoch, target, position, lease]).await
+        }
+        (Some(old), Some(new)) => {
+            let sql = format!(
+                "UPDATE {table} SET state = $7, epoch = $8, target = $9, position = $10, lease_until = $11 \
+                 WHERE {IS}"
+            );
+            let Columns { state, epoch, target, position, lease } = &old;
+            let n = &new;
+            session
+                .execute(
+                    &sql,
+                    &[
+                        &run,
+                        state,
+                        epoch,
+                        target,
+                        position,
+                        lease,
+                        &n.state,
+                        &n.epoch,
+                        &n.target,
+                        &n.position,
+                        &n.lease,
+                    ],
+                )
+                .await
+        }
+        (Some(old), None) => {
+            let Columns { state, epoch, target, position, lease } = &old;
+            session
+                .execute(
+                    &format!("DELETE FROM {table} WHERE {IS}"),
+                    &[&run, state, epoch, target, position, lease],
+                )
+                .await
+        }
+    };
+    match done.during("fence.swap")? {
+        0 => Err(Error::new(
+            ErrorKind::Fenced,
+            "the record of the cutover is not what it was: another process changed it; look which one \
+             drives the run",
+        )
+        .with("run", run)
+        .during("fence.swap")),
+        _ => Ok(()),
+    }
+}
+
+struct Columns<'a> {
+    state: &'static str,
+    epoch: i64,
+    target: &'a str,
+    position: Option<&'a str>,
+    lease: i64,
+}
+
+impl<'a> Columns<'a> {
+    fn of(record: &'a SwitchRecord) -> Result<Self> {
+        // Parsed so that nothing but an LSN is ever written.
+        if let Some(position) = &record.position {
+            Lsn::of(position)?;
+        }
+        Ok(Self {
+            state: name(record.state)?,
+            epoch: i64::try_from(record.epoch.0)
+                .map_err(|_| Error::new(ErrorKind::Config, "the epoch is beyond 2^63: the run is broken"))?,
+            target: &record.target,
+            position: record.position.as_ref().map(Position::as_str),
+            lease: record.lease_until,
+        })
+    }
+}
