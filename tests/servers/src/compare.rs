@@ -133,7 +133,8 @@ async fn compare_table(left: &Client, right: &Client, table: &str) -> Result<Com
 type Rows = Pin<Box<dyn Stream<Item = std::result::Result<Row, tokio_postgres::Error>> + Send>>;
 
 async fn rows(client: &Client, table: &str) -> Result<Rows> {
-    let sql = format!("SELECT _whole_row::text FROM {table} _whole_row ORDER BY _whole_row::text COLLATE \"C\"");
+    let sql =
+        format!("SELECT _whole_row::text FROM {table} _whole_row ORDER BY _whole_row::text COLLATE \"C\"");
     let none: [&str; 0] = [];
     Ok(Box::pin(client.query_raw(&sql, none).await.map_err(failed)?))
 }
