@@ -28,9 +28,11 @@ mod target;
 mod world;
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 pub use harness::{Database, Harness, ITEMS, OTHERS, Open, PLAIN, Row, Statement};
@@ -174,9 +176,17 @@ pub async fn checkpoint(checkpoint: Arc<dyn Checkpoint>) -> Report {
 }
 
 async fn judged(check: impl Future<Output = Verdict>) -> Outcome {
+    // A panic breaks its clause and not the suite. OK because nothing that the
+    // check has touched is looked at afterwards.
+    let check = AssertUnwindSafe(check).catch_unwind();
     match tokio::time::timeout(LIMIT, check).await {
-        Ok(Ok(())) => Outcome::Held,
-        Ok(Err(why)) => Outcome::Broken(why.0),
+        Ok(Ok(Ok(()))) => Outcome::Held,
+        Ok(Ok(Err(why))) => Outcome::Broken(why.0),
+        Ok(Err(panic)) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            Outcome::Broken(format!("it panics: {}", text.unwrap_or_default()))
+        }
         Err(_) => Outcome::Broken(format!("it did not end within {LIMIT:?}")),
     }
 }

@@ -110,7 +110,7 @@ pub(crate) async fn open(config: &Arc<PgConfig>, options: StreamOptions) -> Resu
             None => Some((Err(Error::new(ErrorKind::Connection, "the stream's task is gone")), None)),
         }
     });
-    Ok(Changes { batches: batches.boxed(), ack, head })
+    Ok(Changes { batches: batches.fuse().boxed(), ack, head })
 }
 
 /// How often the server hears from us: as configured, and often enough for it
