@@ -27,7 +27,10 @@ pub(super) fn open(db: &MemoryDatabase, options: StreamOptions) -> Result<Change
     let from = Lsn::of(&options.from)?;
     let (reader, life) = claim(db, &options.run, from)?;
     let (ack, acked) = Ack::new();
-    let (head, seen) = watch::channel(Head::default());
+    // Said at once: who waits for the end of an idle log has nothing else.
+    let end = db.lock().flushed;
+    let known = Head { position: Some(end.into()), bytes_behind: end.0.saturating_sub(from.0) };
+    let (head, seen) = watch::channel(known);
     let (batches, received) = mpsc::channel(64);
     let limit = LIMIT.min(options.budget.total() as usize / 4).max(1);
     let pump = Pump {
