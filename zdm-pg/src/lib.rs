@@ -1,5 +1,6 @@
 //! zdm-pg
 
+mod assess;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod changes;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
@@ -12,7 +13,9 @@ mod error;
 mod fence;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod position;
+pub mod rights;
 pub mod schema;
+mod sequences;
 pub mod sink;
 mod snapshot;
 mod source;
@@ -20,9 +23,11 @@ mod types;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod wire;
 
+pub use self::assess::PgAssess;
 pub use self::checkpoint::PgCheckpoint;
 pub use self::config::PgConfig;
 pub use self::fence::PgFence;
+pub use self::sequences::PgSequences;
 pub use self::sink::PgSink;
 pub use self::sink::prepare::drop_run;
 pub use self::source::PgSource;

@@ -9,7 +9,7 @@ use zdm_core::{Identity, Position, Result};
 
 use crate::changes::{self, slot};
 use crate::position::Lsn;
-use crate::{PgConfig, PgFence, schema, snapshot};
+use crate::{PgAssess, PgConfig, PgFence, PgSequences, schema, snapshot};
 
 /// A PostgreSQL database (12 to 18) that changes are captured from, by
 /// logical decoding.
@@ -19,13 +19,20 @@ use crate::{PgConfig, PgFence, schema, snapshot};
 pub struct PgSource {
     config: Arc<PgConfig>,
     fence: PgFence,
+    assess: PgAssess,
+    sequences: PgSequences,
 }
 
 impl PgSource {
     /// The source of that configuration.
     pub fn new(config: PgConfig) -> Self {
         let config = Arc::new(config);
-        Self { fence: PgFence::new(Arc::clone(&config)), config }
+        Self {
+            fence: PgFence::new(Arc::clone(&config)),
+            assess: PgAssess::new(Arc::clone(&config)),
+            sequences: PgSequences::new(Arc::clone(&config)),
+            config,
+        }
     }
 }
 
@@ -63,6 +70,8 @@ impl Source for PgSource {
     fn capabilities(&self) -> SourceCapabilities<'_> {
         let mut capabilities = SourceCapabilities::default();
         capabilities.fence = Some(&self.fence);
+        capabilities.assess = Some(&self.assess);
+        capabilities.sequences = Some(&self.sequences);
         capabilities
     }
 }

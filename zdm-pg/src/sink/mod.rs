@@ -35,7 +35,7 @@ use crate::config::PgConfig;
 use crate::connect::Control;
 use crate::error::OrPg;
 use crate::position::ENGINE;
-use crate::{PgCheckpoint, PgFence};
+use crate::{PgAssess, PgCheckpoint, PgFence, PgSequences};
 
 /// A PostgreSQL database that rows are written to.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub struct PgSink {
     config: Arc<PgConfig>,
     checkpoint: Arc<PgCheckpoint>,
     fence: PgFence,
+    assess: PgAssess,
+    sequences: PgSequences,
 }
 
 impl PgSink {
@@ -52,6 +54,8 @@ impl PgSink {
         Self {
             checkpoint: Arc::new(PgCheckpoint::new(Arc::clone(&config))),
             fence: PgFence::new(Arc::clone(&config)),
+            assess: PgAssess::new(Arc::clone(&config)),
+            sequences: PgSequences::new(Arc::clone(&config)),
             config,
         }
     }
@@ -99,6 +103,8 @@ impl Sink for PgSink {
     fn capabilities(&self) -> SinkCapabilities<'_> {
         let mut capabilities = SinkCapabilities::default();
         capabilities.fence = Some(&self.fence);
+        capabilities.assess = Some(&self.assess);
+        capabilities.sequences = Some(&self.sequences);
         capabilities
     }
 }

@@ -1,5 +1,6 @@
 //! Takes back what a run keeps in a database beside the data.
 
+use tokio_postgres::Transaction;
 use zdm_core::Result;
 use zdm_core::connect::RunName;
 
@@ -18,15 +19,17 @@ SELECT c.relname
  WHERE c.relnamespace = pg_catalog.to_regnamespace($1) AND c.relkind = 'r'
  ORDER BY c.relname";
 
+/// A seal's first argument is its run (`$2`; null for those of all runs).
 const SEALED: &str = "
 SELECT n.nspname, c.relname
   FROM pg_catalog.pg_trigger t
   JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE t.tgname = $1 AND NOT t.tgisinternal";
+ WHERE t.tgname = $1 AND NOT t.tgisinternal
+   AND ($2::text IS NULL OR split_part(encode(t.tgargs, 'escape'), '\\000', 1) = $2)";
 
-/// Removes what a run keeps in this database: its rows in our tables, and,
-/// when no other run is left there, the seals and our schema. Tables that were
+/// Removes what a run keeps in this database: its seals, its rows in our
+/// tables, and our schema when no other run is left there. Tables that were
 /// moved stay as they are. Nothing there: nothing to do.
 ///
 /// # Errors
@@ -37,6 +40,9 @@ pub async fn drop_run(config: &PgConfig, run: &RunName) -> Result<()> {
     let mut control = Control::connect(config, "drop").await?;
     let tx = control.transaction().await.during(room)?;
     let ours = quote_ident(config.schema());
+    // Before anything else: a seal outlives the row that has opened it.
+    tx.batch_execute("SET LOCAL lock_timeout = '10s'").await.during(room)?;
+    unseal(&tx, Some(run)).await?;
     let mut others = false;
     for row in tx.query(OURS, &[&ours]).await.during(room)? {
         let table = quote_table(config.schema(), row.cell(0)?);
@@ -46,12 +52,18 @@ pub async fn drop_run(config: &PgConfig, run: &RunName) -> Result<()> {
         others |= tx.query_one(&sql, &[]).await.during(room)?.cell::<bool>(0)?;
     }
     if !others {
-        for row in tx.query(SEALED, &[&SEAL_TRIGGER]).await.during(room)? {
-            let table = quote_table(row.cell(0)?, row.cell(1)?);
-            let sql = format!("DROP TRIGGER {} ON {table}", quote_ident(SEAL_TRIGGER));
-            tx.batch_execute(&sql).await.during(room)?;
-        }
+        unseal(&tx, None).await?;
         tx.batch_execute(&format!("DROP SCHEMA IF EXISTS {ours} CASCADE")).await.during(room)?;
     }
     tx.commit().await.during(room)
+}
+
+async fn unseal(tx: &Transaction<'_>, run: Option<&RunName>) -> Result<()> {
+    let run = run.map(RunName::as_str);
+    for row in tx.query(SEALED, &[&SEAL_TRIGGER, &run]).await.during("sink.drop")? {
+        let table = quote_table(row.cell(0)?, row.cell(1)?);
+        let sql = format!("DROP TRIGGER {} ON {table}", quote_ident(SEAL_TRIGGER));
+        tx.batch_execute(&sql).await.during("sink.drop")?;
+    }
+    Ok(())
 }

@@ -1,0 +1,188 @@
+//! The source's settings, its room for one more reader, and who would make
+//! the start wait.
+
+use zdm_core::Result;
+use zdm_core::connect::{Finding, Severity};
+
+use super::Look;
+use crate::connect::quote::quote_ident;
+use crate::error::OrPg;
+use crate::schema::Cells;
+
+pub(super) async fn assess(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
+    settings(look, findings).await?;
+    rights(look, findings).await?;
+    waits(look, findings).await
+}
+
+async fn settings(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
+    let room = "assess.settings";
+    if look.control.server_version_num() < 120_000 {
+        findings.push(Finding::new(
+            Severity::Blocker,
+            "version",
+            "server",
+            "PostgreSQL 12 or later is needed",
+        ));
+    }
+    let slot = look.config.slot().map_or_else(|| format!("zdm_{}", look.run), str::to_owned);
+    let sql = "
+        SELECT current_setting('wal_level'),
+               current_setting('max_replication_slots')::int8
+                 - (SELECT count(*) FROM pg_catalog.pg_replication_slots WHERE slot_name <> $1),
+               current_setting('max_wal_senders')::int8
+                 - (SELECT count(*) FROM pg_catalog.pg_stat_replication),
+               pg_catalog.pg_is_in_recovery(),
+               coalesce(nullif(current_setting('max_slot_wal_keep_size', true), ''), '-1'),
+               pg_catalog.pg_size_bytes(
+                 CASE WHEN coalesce(current_setting('max_slot_wal_keep_size', true), '-1') = '-1' THEN '0'
+                      ELSE current_setting('max_slot_wal_keep_size') END),
+               (SELECT active FROM pg_catalog.pg_replication_slots WHERE slot_name = $1)";
+    let row = look.control.query_one(sql, &[&slot]).await.during(room)?;
+    if row.cell::<&str>(0)? != "logical" {
+        findings.push(
+            Finding::new(
+                Severity::Blocker,
+                "wal_level",
+                "server",
+                format!("wal_level is {}, so the log does not carry rows", row.cell::<&str>(0)?),
+            )
+            .remedy("ALTER SYSTEM SET wal_level = logical; and restart the server"),
+        );
+    }
+    for (free, setting, what) in [
+        (row.cell::<i64>(1)?, "max_replication_slots", "no replication slot is free"),
+        (row.cell::<i64>(2)?, "max_wal_senders", "no log sender is free"),
+    ] {
+        if free < 1 {
+            findings.push(
+                Finding::new(Severity::Blocker, setting, "server", what).remedy(format!(
+                    "drop what is no longer used, or raise {setting} and restart the server"
+                )),
+            );
+        }
+    }
+    if row.cell(3)? {
+        findings.push(Finding::new(
+            Severity::Blocker,
+            "standby",
+            "server",
+            "this is a standby, which can neither be published nor sealed: connect to its primary",
+        ));
+    }
+    let bytes: u64 = look.schema.tables.iter().map(|table| table.estimated_bytes).sum();
+    let keep = u64::try_from(row.cell::<i64>(5)?).unwrap_or(0);
+    if keep > 0 {
+        let severity = if keep < bytes { Severity::Warning } else { Severity::Note };
+        findings.push(
+            Finding::new(
+                severity,
+                "max_slot_wal_keep_size",
+                "server",
+                format!(
+                    "the server drops our slot when the log grows by {} while tables of {bytes} bytes are copied",
+                    row.cell::<&str>(4)?
+                ),
+            )
+            .remedy("ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT pg_reload_conf()"),
+        );
+    }
+    if row.cell::<Option<bool>>(6)? == Some(true) {
+        findings.push(Finding::new(
+            Severity::Blocker,
+            "slot_in_use",
+            &slot,
+            "another process reads from this run's slot: end it, or name this run otherwise",
+        ));
+    }
+    Ok(())
+}
+
+async fn rights(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
+    let sql = "
+        SELECT r.rolsuper OR r.rolreplication OR EXISTS (
+                 SELECT FROM pg_catalog.pg_roles m
+                  WHERE m.rolname IN ('rds_replication', 'rds_superuser', 'azure_pg_admin', 'cloudsqlsuperuser')
+                    AND pg_catalog.pg_has_role(r.oid, m.oid, 'MEMBER')),
+               pg_catalog.has_database_privilege(current_database(), 'CREATE'),
+               current_user::text, current_database()::text
+          FROM pg_catalog.pg_roles r WHERE r.rolname = current_user";
+    let row = look.control.query_one(sql, &[]).await.during("assess.rights")?;
+    let (user, database) = (row.cell::<&str>(2)?, row.cell::<&str>(3)?);
+    if !row.cell::<bool>(0)? {
+        findings.push(
+            Finding::new(Severity::Blocker, "replication", user, "the user may not read the log")
+                .remedy(format!("ALTER ROLE {} REPLICATION", quote_ident(user))),
+        );
+    }
+    if !row.cell::<bool>(1)? {
+        findings.push(
+            Finding::new(
+                Severity::Blocker,
+                "create",
+                database,
+                "the user may make neither the publication nor the schema for the seal",
+            )
+            .remedy(format!(
+                "GRANT CREATE ON DATABASE {} TO {}",
+                quote_ident(database),
+                quote_ident(user)
+            )),
+        );
+    }
+    Ok(())
+}
+
+/// The slot is made when every transaction that is open has ended.
+async fn waits(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
+    let sql = "
+        SELECT pid, coalesce(usename, '?')::text, coalesce(state, '?'), xact_start::text
+          FROM pg_catalog.pg_stat_activity
+         WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()
+           AND xact_start < now() - interval '1 minute'
+         ORDER BY xact_start";
+    for row in look.control.query(sql, &[]).await.during("assess.waits")? {
+        let pid: i32 = row.cell(0)?;
+        findings.push(
+            Finding::new(
+                Severity::Warning,
+                "long_transaction",
+                format!("process {pid}"),
+                format!(
+                    "{} has had a transaction open since {} ({}): the start waits until it ends",
+                    row.cell::<&str>(1)?,
+                    row.cell::<Option<&str>>(3)?.unwrap_or("?"),
+                    row.cell::<&str>(2)?
+                ),
+            )
+            .remedy(format!("SELECT pg_terminate_backend({pid})")),
+        );
+    }
+    let sql =
+        "SELECT gid, prepared::text FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()";
+    for row in look.control.query(sql, &[]).await.during("assess.waits")? {
+        let gid: &str = row.cell(0)?;
+        findings.push(
+            Finding::new(
+                Severity::Warning,
+                "prepared_transaction",
+                gid,
+                format!("prepared at {} and not ended: the start waits for it", row.cell::<&str>(1)?),
+            )
+            .remedy(format!(
+                "COMMIT PREPARED or ROLLBACK PREPARED {}",
+                crate::connect::quote::quote_literal(gid)
+            )),
+        );
+    }
+    let large = "SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)";
+    if look.control.query_one(large, &[]).await.during("assess.waits")?.cell(0)? {
+        findings.push(Finding::new(
+            Severity::Warning,
+            "large_objects",
+            "database",
+            "large objects are not in the log and are not moved: dump and restore them at the cutover",
+        ));
+    }
+    Ok(())
+}
