@@ -1,0 +1,173 @@
+//! What stands in the way is told, each with what mends it; and the rights
+//! that the docs list are enough.
+
+#![allow(clippy::unwrap_used, reason = "what fails here is a failed test")]
+
+use std::sync::Arc;
+
+use zdm_core::connect::{Assess, Finding, Role, RunName, Sequences, Severity, Step};
+use zdm_core::schema::{Schema, Selection};
+use zdm_pg::config::PgConfig;
+use zdm_pg::schema::describe;
+use zdm_pg::sink::prepare::prepare;
+use zdm_pg::{PgAssess, PgSequences, drop_run};
+use zdm_servers::postgres::{Auth, PgOptions, Postgres};
+
+fn parse(url: &str) -> Arc<PgConfig> {
+    Arc::new(PgConfig::parse(url).unwrap())
+}
+
+async fn assess(config: &Arc<PgConfig>, role: Role, schema: &Schema) -> Vec<Finding> {
+    PgAssess::new(Arc::clone(config)).assess(role, &RunName::default(), schema).await.unwrap()
+}
+
+fn has(findings: &[Finding], code: &str, subject: &str) -> Severity {
+    let found = findings.iter().find(|f| f.code == code && f.subject == subject);
+    found.unwrap_or_else(|| panic!("no {code} about {subject} in {findings:#?}")).severity
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_is_told_and_the_listed_rights_are_enough() {
+    let server = Postgres::start(PgOptions::new().auth(Auth::Scram)).await.unwrap();
+    findings(&server).await;
+    rights(&server).await;
+    sequences(&server).await;
+    server.close().await.unwrap();
+}
+
+async fn findings(server: &Postgres) {
+    let source = server.create_database("crooked").await.unwrap();
+    source
+        .execute(
+            "create unlogged table fast (id int primary key); create table none (id int);
+             create table whole (id int); alter table whole replica identity full;
+             create table made (id int primary key, g int generated always as (id) stored);
+             alter table made replica identity full;
+             create table parent (id int primary key); create table child () inherits (parent);
+             create table parts (id int primary key) partition by range (id);
+             create table part partition of parts default;
+             create view seen as select 1; create table hidden (id int primary key);
+             alter table hidden enable row level security;
+             create table fine (id int primary key); select lo_create(0)",
+        )
+        .await
+        .unwrap();
+    let open = source.connect().await.unwrap();
+    open.batch_execute("begin; select pg_current_xact_id()").await.ok();
+    let config = parse(&source.url());
+    let schema = describe(&config, &Selection::all()).await.unwrap();
+    let found = assess(&config, Role::Source, &schema).await;
+    for (code, subject, severity) in [
+        ("unlogged", "public.fast", Severity::Blocker),
+        ("no_key", "public.none", Severity::Blocker),
+        ("full_row", "public.whole", Severity::Warning),
+        ("generated_identity", "public.made", Severity::Blocker),
+        ("inherits", "public.child", Severity::Blocker),
+        ("partition_truncate", "public.parts", Severity::Warning),
+        ("not_moved", "public.seen", Severity::Note),
+        ("large_objects", "database", Severity::Warning),
+    ] {
+        assert_eq!(has(&found, code, subject), severity);
+    }
+    assert!(found.is_sorted_by(|a, b| a.severity >= b.severity));
+    assert!(!found.iter().any(|f| f.subject == "public.fine"), "{found:#?}");
+
+    // A stranger is told each right that is missing.
+    let me = server.create_user("stranger", "").await.unwrap();
+    source
+        .execute("grant select on hidden to stranger; revoke connect on database crooked from nobody_here")
+        .await
+        .ok();
+    let config = parse(&source.url_as(&me.name, &me.password));
+    let found = assess(&config, Role::Source, &schema).await;
+    for (code, subject) in [
+        ("replication", me.name.as_str()),
+        ("create", source.name()),
+        ("select", "public.fine"),
+        ("owner", "public.fine"),
+        ("row_security", "public.hidden"),
+    ] {
+        assert_eq!(has(&found, code, subject), Severity::Blocker);
+    }
+}
+
+/// The statements of `zdm_pg::rights`, and a role that has no more.
+async fn rights(server: &Postgres) {
+    let mover = server.create_user("mover", "replication").await.unwrap();
+    let source = server.create_database("rights_a").await.unwrap();
+    let target = server.create_database("rights_b").await.unwrap();
+    source
+        .execute(&format!(
+            "create role app_owner; create schema shop authorization app_owner; set role app_owner;
+             create type shop.mood as enum ('sad', 'glad');
+             create function shop.tell() returns trigger language plpgsql as 'begin return null; end';
+             create table shop.a (id bigserial primary key, mood shop.mood default 'sad' unique);
+             create table shop.b (id int generated always as identity primary key, a bigint references shop.a);
+             create index on shop.b (a);
+             create trigger t after insert on shop.a for each row execute function shop.tell();
+             reset role;
+             grant create on database {} to mover; grant usage on schema shop to mover;
+             grant select on all tables in schema shop to mover;
+             grant select on all sequences in schema shop to mover; grant app_owner to mover",
+            source.name()
+        ))
+        .await
+        .unwrap();
+    target.execute(&format!("grant create on database {} to mover", target.name())).await.unwrap();
+    let from = parse(&source.url_as(&mover.name, &mover.password));
+    let to = parse(&target.url_as(&mover.name, &mover.password));
+    let schema = describe(&from, &Selection::all()).await.unwrap();
+    for (config, role) in [(&from, Role::Source), (&to, Role::Target)] {
+        let found = assess(config, role, &schema).await;
+        assert!(found.iter().all(|f| f.severity < Severity::Blocker), "{found:#?}");
+    }
+    let run = RunName::default();
+    for step in [Step::Bare, Step::Keyed, Step::Finished, Step::Ready, Step::Validated] {
+        prepare(&to, &run, &schema, step).await.unwrap();
+    }
+    let values = PgSequences::new(from).read(&schema).await.unwrap();
+    PgSequences::new(Arc::clone(&to)).set(&schema, &values, 10).await.unwrap();
+    drop_run(&to, &run).await.unwrap();
+
+    target.execute("insert into shop.a (mood) values ('sad')").await.unwrap();
+    let found = assess(&to, Role::Target, &schema).await;
+    assert_eq!(has(&found, "not_empty", "shop.a"), Severity::Blocker);
+    assert_eq!(has(&found, "exists", "shop.b"), Severity::Note);
+}
+
+async fn sequences(server: &Postgres) {
+    let source = server.create_database("sequences_a").await.unwrap();
+    let target = server.create_database("sequences_b").await.unwrap();
+    source
+        .execute(
+            r#"create sequence "Down" increment -2;
+               create table "T" (id int generated always as identity, n bigserial, d int default nextval('"Down"'),
+                                 never smallserial, primary key (id));
+               insert into "T" (never) select 0 from generate_series(1, 40)"#,
+        )
+        .await
+        .unwrap();
+    let (from, to) = (parse(&source.url()), parse(&target.url()));
+    let schema = describe(&from, &Selection::all()).await.unwrap();
+    prepare(&to, &RunName::default(), &schema, Step::Ready).await.unwrap();
+    let (reader, setter) = (PgSequences::new(from), PgSequences::new(Arc::clone(&to)));
+    let values = reader.read(&schema).await.unwrap();
+    assert_eq!(values.iter().map(|v| v.last).collect::<Vec<_>>(), [-79, 40, 40, 1]);
+    for _ in 0..2 {
+        setter.set(&schema, &values, 10).await.unwrap();
+        let next = r#"select concat_ws(' ', (select last_value from "Down"), (select last_value from "T_id_seq"),
+                                       (select last_value from "T_n_seq"), (select last_value from "T_never_seq"))"#;
+        assert_eq!(target.value(next).await.unwrap(), "-101 51 51 11");
+    }
+    // Further already: never set back.
+    target.execute(r#"select setval('"T_n_seq"', 900)"#).await.unwrap();
+    setter.set(&schema, &values, 10).await.unwrap();
+    assert_eq!(target.value(r#"select nextval('"T_n_seq"')"#).await.unwrap(), "901");
+    // The margin would use it up.
+    let mut near = values;
+    let never = near.iter_mut().find(|v| v.name.name == "T_never_seq").unwrap();
+    (never.last, never.called) = (32_760, true);
+    let error = setter.set(&schema, &near, 10).await.unwrap_err();
+    assert_eq!(error.kind(), zdm_core::ErrorKind::Rejected);
+    assert!(error.to_string().contains("T_never_seq"), "{error}");
+}
