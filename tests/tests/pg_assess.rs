@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use zdm_core::connect::{Assess, Finding, Role, RunName, Sequences, Severity, Step};
+use zdm_core::connect::{Assess, Fence, Finding, Role, RunName, Sequences, Severity, Step};
 use zdm_core::schema::{Schema, Selection};
 use zdm_pg::config::PgConfig;
 use zdm_pg::schema::describe;
 use zdm_pg::sink::prepare::prepare;
-use zdm_pg::{PgAssess, PgSequences, drop_run};
+use zdm_pg::{PgAssess, PgFence, PgSequences, drop_run};
 use zdm_servers::postgres::{Auth, PgOptions, Postgres};
 
 fn parse(url: &str) -> Arc<PgConfig> {
@@ -32,6 +32,7 @@ async fn what_stands_in_the_way_is_told_and_the_listed_rights_are_enough() {
     findings(&server).await;
     rights(&server).await;
     sequences(&server).await;
+    dropped(&server).await;
     server.close().await.unwrap();
 }
 
@@ -170,4 +171,29 @@ async fn sequences(server: &Postgres) {
     let error = setter.set(&schema, &near, 10).await.unwrap_err();
     assert_eq!(error.kind(), zdm_core::ErrorKind::Rejected);
     assert!(error.to_string().contains("T_never_seq"), "{error}");
+}
+
+/// What one run keeps goes, and what another keeps beside it stays.
+async fn dropped(server: &Postgres) {
+    let target = server.create_database("dropped").await.unwrap();
+    target.execute("create table a (id int primary key); create table b (id int primary key)").await.unwrap();
+    let config = parse(&target.url());
+    let fence = PgFence::new(Arc::clone(&config));
+    let runs: [RunName; 2] = ["one".parse().unwrap(), "two".parse().unwrap()];
+    for (run, pattern) in runs.iter().zip(["public.a", "public.b"]) {
+        let schema = describe(&config, &Selection::new([pattern]).unwrap()).await.unwrap();
+        prepare(&config, run, &schema, Step::Bare).await.unwrap();
+        fence.seal(run, &schema, "moving").await.unwrap();
+        if run.as_str() == "one" {
+            // Open, with its trigger still there: that must not close again.
+            fence.unseal(run, &schema).await.unwrap();
+        }
+    }
+    drop_run(&config, &runs[0]).await.unwrap();
+    target.execute("insert into a values (1)").await.unwrap();
+    target.execute("insert into b values (1)").await.unwrap_err();
+    drop_run(&config, &runs[1]).await.unwrap();
+    target.execute("insert into b values (1)").await.unwrap();
+    let left = "select (select count(*) from pg_namespace where nspname = 'zdm') + (select count(*) from pg_trigger)";
+    assert_eq!(target.value(left).await.unwrap(), "0");
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use zdm_core::connect::{RunName, Step};
-use zdm_core::schema::{Column, DataType, Key, Schema, Selection, Table, TableName};
+use zdm_core::schema::{Column, ConstraintKind, DataType, Key, Schema, Selection, Table, TableName};
 use zdm_core::{Engine, ErrorKind};
 use zdm_pg::config::PgConfig;
 use zdm_pg::schema::describe;
@@ -268,9 +268,15 @@ async fn back(server: &Postgres) {
 /// Stages renamed tables: the neutral parts are made under the new names.
 async fn renamed(server: &Postgres) {
     let (_, target, mut schema) = ugly(server, "renamed").await;
+    let new = |name: &TableName| TableName::new("moved", format!("{}_{}", name.schema, name.name).as_str());
     for table in &mut schema.tables {
         let mut copy = (**table).clone();
-        copy.name = TableName::new("moved", format!("{}_{}", table.name.schema, table.name.name).as_str());
+        copy.name = new(&table.name);
+        for constraint in &mut copy.constraints {
+            if let ConstraintKind::ForeignKey(key) = &mut constraint.kind {
+                key.references = new(&key.references);
+            }
+        }
         *table = copy.into();
     }
     let to = config(&target);

@@ -86,6 +86,10 @@ fn foreign_key(schema: &Schema, table: &Table, constraint: &Constraint, key: &Fo
     // A parent that is not moved has no rows that the child could refer to.
     let parent = schema.table(&key.references)?;
     let referenced = column_list(parent, &key.referenced)?;
+    // A temporal key (18) says which column is a period, and that only here.
+    if keeps_name(table) && constraint.definition.contains(", PERIOD ") {
+        return Some(constraint.definition.clone());
+    }
     // Its head is made anew, since stages may have renamed what it names.
     let rest = if is_native(table) { behind_references(&constraint.definition) } else { "" };
     Some(format!(
