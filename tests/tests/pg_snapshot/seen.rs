@@ -71,6 +71,8 @@ async fn a_commit_in_the_log_that_no_select_sees_was_not_seen() {
     let commit = tokio::spawn(async move { waiting.batch_execute("INSERT INTO t VALUES (2)").await });
     let waits = format!("SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = {pid}");
     fixture.until(&format!("SELECT coalesce(({waits}), false)")).await;
+    // Later than the one that waits, and seen: no bound tells the two apart.
+    fixture.db.execute("INSERT INTO t VALUES (4)").await.unwrap();
 
     let (batches, after) = fixture.read(fixture.whole("t").await).await.unwrap();
     let seen: Vec<_> = batches
@@ -78,7 +80,7 @@ async fn a_commit_in_the_log_that_no_select_sees_was_not_seen() {
         .flat_map(|batch| batch.rows())
         .map(|row| row.after().unwrap().cell(0).value().unwrap().as_i64().unwrap())
         .collect();
-    assert_eq!(seen, [1]);
+    assert_eq!(seen, [1, 4]);
     fixture.db.execute("INSERT INTO t VALUES (3)").await.unwrap();
     fixture.db.execute(&format!("SELECT pg_cancel_backend({pid})")).await.unwrap();
     commit.await.unwrap().unwrap();
@@ -102,7 +104,8 @@ async fn a_commit_in_the_log_that_no_select_sees_was_not_seen() {
             }
         }
     }
-    assert_eq!(judged, [(Value::Int(1), true), (Value::Int(2), false), (Value::Int(3), false)]);
+    let expected = [(1, true), (2, false), (4, true), (3, false)].map(|(i, seen)| (Value::Int(i), seen));
+    assert_eq!(judged, expected);
 }
 
 /// A chunk sees an asynchronous commit that a crash of the source would take
