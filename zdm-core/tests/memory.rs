@@ -8,8 +8,8 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use zdm_core::change::{Budget, Item, Value};
 use zdm_core::connect::{
-    Chunk, ChunkDone, ChunkId, ChunkPart, ChunkRecord, ChunkSize, Epoch, Progress, Purpose, Record, RunName,
-    Sink as _, Source as _, Step, StreamOptions, WriterOptions,
+    Chunk, ChunkDone, ChunkId, ChunkPart, ChunkRecord, ChunkSize, Epoch, Fence as _, Progress, Purpose,
+    Record, RunName, Sink as _, Source as _, Step, StreamOptions, WriterOptions,
 };
 use zdm_core::memory::{ENGINE, MemoryDatabase};
 use zdm_core::schema::{Column, DataType, Key, Selection, Table, TableName};
@@ -46,6 +46,7 @@ async fn a_table_moves_while_it_is_written_to() {
     insert(&old, 1_000, "between").await.unwrap();
 
     sink.prepare(&run, &schema, Step::Bare).await.unwrap();
+    new.seal(&run, &schema, "moving").await.unwrap();
     let checkpoint = sink.checkpoint().unwrap();
     let mut record = Record::new(run.clone(), source.identity().await.unwrap());
     record.position = Some(start.clone());

@@ -57,7 +57,8 @@ pub trait Sink: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
     /// Types, sequences and tables with their defaults; no key, no index.
-    /// Sealed: nobody but a writer of the run can change them.
+    /// Who drives the run then seals them with the sink's [`Fence`], where it
+    /// has one: nobody but a writer of the run can change them from there on.
     Bare,
     /// Each table has its key, and nothing else yet: rows of different
     /// chunks may come from different moments.

@@ -6,23 +6,20 @@ use std::sync::Arc;
 use super::constraints;
 use super::position::ENGINE;
 use super::row::{self, Rows};
-use super::state::{OwnedSequence, Seal, State, Stored};
-use crate::connect::{RunName, SequenceValue, Step};
+use super::state::{OwnedSequence, State, Stored};
+use crate::connect::{SequenceValue, Step};
 use crate::schema::{Schema, Table};
 use crate::{Error, ErrorKind, Result};
 
 /// Brings the tables to a step: all of them, or with an error none of them
 /// beyond the one that failed.
-pub(super) fn prepare(state: &mut State, run: &RunName, schema: &Schema, step: Step) -> Result<()> {
+pub(super) fn prepare(state: &mut State, schema: &Schema, step: Step) -> Result<()> {
     if step == Step::Bare {
         schema.tables.iter().try_for_each(|table| check_free(state, table))?;
     }
     for table in &schema.tables {
         if !state.tables.contains_key(&table.name) {
             create(state, table);
-            seal(state, run, table);
-        } else if step == Step::Bare {
-            seal(state, run, table);
         }
         raise(state, table, step)?;
     }
@@ -78,12 +75,6 @@ fn create(state: &mut State, table: &Table) {
         toasted: BTreeSet::new(),
     };
     state.tables.insert(name, stored);
-}
-
-/// Nobody but the run writes to its target.
-fn seal(state: &mut State, run: &RunName, table: &Table) {
-    let reason = format!("this table is the target of the running migration {run}: write to its source");
-    state.seals.entry(table.name.clone()).or_insert(Seal { run: run.clone(), reason });
 }
 
 /// Builds what the steps up to `step` add.

@@ -33,9 +33,9 @@ impl Sink for MemorySink {
         Ok(self.db.facts())
     }
 
-    async fn prepare(&self, run: &RunName, schema: &Schema, step: Step) -> Result<()> {
+    async fn prepare(&self, _: &RunName, schema: &Schema, step: Step) -> Result<()> {
         let outcome = self.db.hit(Point::Prepare).await?;
-        let done = prepare::prepare(&mut self.db.lock(), run, schema, step);
+        let done = prepare::prepare(&mut self.db.lock(), schema, step);
         self.db.notify();
         done?;
         outcome.answer(())
