@@ -143,7 +143,8 @@ async fn a_huge_row_is_alone_in_its_batch_and_takes_the_budget() {
         let Some(Ok(ChunkPart::Rows(batch))) = parts.next().await else { panic!("rows") };
         assert_eq!(batch.row_count(), rows);
         assert!(batch.bytes() >= bytes);
-        assert_eq!(budget.available() == 0, bytes > 0);
+        // All but the quarter that a writer may hold back.
+        assert_eq!(budget.available() == 2 << 20, bytes > 0);
     }
     assert!(matches!(parts.next().await, Some(Ok(ChunkPart::End(_)))));
     assert_eq!(budget.available(), 8 << 20);
