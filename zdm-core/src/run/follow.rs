@@ -147,13 +147,16 @@ impl Follow<'_> {
         cursor.ack.durable(cursor.at.clone());
         let stop = self.drive(&mut batches, &mut cursor, writer).await?;
         // Only now may the source end its stream: it reports the last
-        // acknowledgement as it does. What it still hands over comes again.
+        // acknowledgement as it does, once nobody can make another. What it
+        // still hands over comes again.
+        let Cursor { at, ack, .. } = cursor;
+        drop(ack);
         self.stream_cancel.cancel();
         let rest = async { while batches.next().await.is_some() {} };
         if tokio::time::timeout(CLOSING, rest).await.is_err() {
             tracing::warn!(run = %self.run, "the source did not end its stream in time; its connection is dropped");
         }
-        Ok((stop, cursor.at))
+        Ok((stop, at))
     }
 
     async fn drive(
