@@ -25,7 +25,11 @@ impl Plan {
         }
         match start.state.record.phase {
             Phase::Following => self.follow(&mut start, until, cancel).await,
-            Phase::Switched => Ok(Outcome::Switched { position: start.state.record.position }),
+            Phase::Switched => {
+                // Killed behind the switch, this was not done yet.
+                unless_cancelled(cancel, self.complete()).await?;
+                Ok(Outcome::Switched { position: start.state.record.position })
+            }
             phase => {
                 Err(Error::new(ErrorKind::Unsupported, "this release does not know how to go on from here")
                     .with("phase", phase))

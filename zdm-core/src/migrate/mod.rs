@@ -50,7 +50,7 @@ pub use running::{Outcome, Running, Until};
 use crate::connect::{Checkpoint, Finding, Role, Sink, Source};
 use crate::pipeline::Transform;
 use crate::run::{Durable, Status, StatusHandle, Throttle};
-use crate::{Result, connect};
+use crate::{Error, ErrorKind, Result, connect};
 
 /// A move of some tables from a source to a sink.
 #[derive(Clone)]
@@ -122,6 +122,20 @@ impl Migration {
     /// The first error that no retry could help; the same call resumes.
     pub async fn run_until(&self, until: Until, cancel: CancellationToken) -> Result<Outcome> {
         Running::start(Arc::clone(&self.plan), until, cancel).wait().await
+    }
+
+    /// Does what is left behind a switch, while the application works on the
+    /// target: validates foreign keys for the rows that were moved. Call it
+    /// after [`Running::cutover`], at any time; it may take as long as reading
+    /// the tables does.
+    ///
+    /// # Errors
+    /// `Rejected` when a row has no parent; `Conflict` before the switch.
+    pub async fn complete(&self) -> Result<()> {
+        match self.state().await? {
+            Some(state) if state.record.phase == connect::Phase::Switched => self.plan.complete().await,
+            _ => Err(Error::new(ErrorKind::Conflict, "the run has not been cut over yet: cut over first")),
+        }
     }
 
     /// How far the run is, now and from now on.

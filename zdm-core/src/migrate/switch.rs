@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::Plan;
 use super::cutover::{Cutover, CutoverOptions, Follower, Lag, Switch};
-use crate::connect::Phase;
+use crate::connect::{Phase, Step};
 use crate::gate::GateControl;
 use crate::{Error, ErrorKind, Position, Result};
 
@@ -50,6 +50,23 @@ impl Plan {
             tracing::warn!(run = %switch.run, %error, "the switch is not noted at the target yet; the next start will");
         }
         self.status.phase(Phase::Switched, "switched");
+    }
+}
+
+impl Plan {
+    /// What is left to do behind a switch, while the application works on the
+    /// target: foreign keys are validated for old rows too, and what is left
+    /// of the target's seal is removed. Idempotent.
+    pub(super) async fn complete(&self) -> Result<()> {
+        let source = self.source.describe(&self.options.tables).await?;
+        let target = self.stages.schema(&source)?;
+        self.status.phase(Phase::Switched, "validating foreign keys");
+        self.sink.prepare(&self.options.run, &target, Step::Validated).await?;
+        if let Some(fence) = self.sink.capabilities().fence {
+            fence.unseal(&self.options.run, &target).await?;
+        }
+        self.status.phase(Phase::Switched, "switched");
+        Ok(())
     }
 }
 
