@@ -98,6 +98,8 @@ async fn migrate(args: &Args) -> Result<Report, Failure> {
     let witness = Arc::new(app::Witness::new(gate.toward(Side::new("new", new.url())), new.url()));
     let switch =
         running.cutover(Arc::clone(&witness) as Arc<dyn GateControl>, CutoverOptions::default()).await?;
+    // Online: foreign keys are validated while the application writes.
+    migration.complete().await?;
     bars.finish();
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
     let ledger = app.stop().await;

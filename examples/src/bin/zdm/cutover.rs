@@ -118,6 +118,7 @@ pub(crate) async fn run(args: &Cutover, output: &Output) -> Result<ExitCode> {
     let mut running = migration.start(signals::token()?);
     running.followed().await?;
     let switch = running.cutover(Arc::new(NoGate), options(args.limits.deadline())).await?;
+    migration.complete().await?;
     watcher.finish();
     let record =
         requests.record().await?.ok_or_else(|| Error::new(ErrorKind::NotFound, "the record is gone"))?;

@@ -46,6 +46,9 @@ pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     } else {
         ended(migration.run_until(Until::CaughtUp, token).await?)
     };
+    if state == "switched" {
+        migration.complete().await?;
+    }
     watcher.finish();
     let status = migration.status().borrow().clone();
     output.summary(&Summary {
