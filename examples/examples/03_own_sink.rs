@@ -67,6 +67,10 @@ impl Writer for Lines {
     }
 
     /// `Ok` means durable, as far as standard output can be.
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     async fn commit(&mut self, _: Progress) -> Result<()> {
         let mut out = std::io::stdout().lock();
         let written = out.write_all(&self.pending).and_then(|()| out.flush());

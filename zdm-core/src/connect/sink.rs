@@ -107,6 +107,15 @@ pub trait Writer: Send {
     /// `Rejected` with the row's key when the target refuses it.
     async fn write(&mut self, batch: Batch) -> Result<()>;
 
+    /// Writes what is held back into the open transaction, and so does every
+    /// [`Reread`] that it needs. Called before a commit during catch-up: the
+    /// points that rereads add belong to the progress of that commit, so none
+    /// may come later. A writer that holds nothing back has nothing to do.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    async fn flush(&mut self) -> Result<()>;
+
     /// Makes everything written since the last commit durable, and the
     /// progress with it.
     ///

@@ -227,6 +227,10 @@ impl Writer for MemoryWriter {
         Ok(())
     }
 
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     async fn commit(&mut self, progress: Progress) -> Result<()> {
         self.begin_use()?;
         let outcome = self.db.hit(Point::Commit).await?;

@@ -63,6 +63,10 @@ impl Writer for Callback {
         (self.function)(batch).await
     }
 
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     async fn commit(&mut self, _: Progress) -> Result<()> {
         Ok(())
     }

@@ -11,12 +11,12 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::StatusHandle;
-use crate::change::{Batch, DateTime, Item, Xid};
+use crate::change::{Batch, BatchBuilder, DateTime, Item, Xid};
 use crate::connect::{
     Ack, Changes, Checkpoint, Epoch, Head, Progress, RunName, Snapshot, Source, Visibility, Writer,
 };
 use crate::pipeline::Transform;
-use crate::schema::TableName;
+use crate::schema::{Table, TableName};
 use crate::{Error, ErrorKind, Position, Result};
 
 /// Where the stream is durable in the target, and who is waiting for it.
@@ -252,6 +252,22 @@ impl Follow<'_> {
                     self.pass_on(batch.slice(start..index), group, writer).await?;
                     start = index + 1;
                 }
+                Item::Truncate { tables } if self.any_seen(tables, group.xid)? => {
+                    self.pass_on(batch.slice(start..index), group, writer).await?;
+                    // What the copy has found is what came behind it.
+                    let mut left = Vec::with_capacity(tables.len());
+                    for table in tables.iter() {
+                        if !self.has_seen(&table.origin.name, group.xid)? {
+                            left.push(Arc::clone(table));
+                        }
+                    }
+                    if !left.is_empty() {
+                        let mut rest = BatchBuilder::new();
+                        rest.truncate(left);
+                        self.pass_on(rest.finish(), group, writer).await?;
+                    }
+                    start = index + 1;
+                }
                 Item::Commit(commit) => {
                     group.boundary = Some((commit.position.clone(), commit.time));
                     group.open = false;
@@ -294,9 +310,23 @@ impl Follow<'_> {
         }
     }
 
+    fn any_seen(&self, tables: &[Arc<Table>], xid: Option<Xid>) -> Result<bool> {
+        for table in tables {
+            if self.has_seen(&table.origin.name, xid)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     async fn commit(&mut self, cursor: &mut Cursor, writer: &mut dyn Writer, more: bool) -> Result<()> {
         let Some((to, time)) = cursor.group.boundary.take() else { return Ok(()) };
         let rows = cursor.group.rows;
+        if self.snapshot.is_some() {
+            // What it rereads adds goals, which must be in this commit: else
+            // the run would take itself for consistent before it is.
+            writer.flush().await?;
+        }
         let goals = std::mem::take(&mut *self.reread_goals.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(all) = &mut self.goals {
             all.extend(goals.iter().cloned());

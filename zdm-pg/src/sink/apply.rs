@@ -48,7 +48,7 @@ impl Apply {
     }
 
     /// Applies what is held back, within the open transaction.
-    async fn flush(&mut self) -> Result<()> {
+    async fn apply_held(&mut self) -> Result<()> {
         let group = std::mem::take(&mut self.group);
         if !group.is_empty() {
             self.begin().await?;
@@ -234,15 +234,22 @@ impl Writer for Apply {
         spent(&mut self.spent)?;
         self.group.push(batch)?;
         if self.group.bytes() > self.options.hold_back {
-            self.flush().await?;
+            self.apply_held().await?;
         }
+        self.spent = false;
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        spent(&mut self.spent)?;
+        self.apply_held().await?;
         self.spent = false;
         Ok(())
     }
 
     async fn commit(&mut self, progress: Progress) -> Result<()> {
         spent(&mut self.spent)?;
-        self.flush().await?;
+        self.apply_held().await?;
         self.begin().await?;
         advance(&*self.session, &self.schema, &self.options.run, self.options.epoch, &progress).await?;
         self.session.batch_execute("COMMIT").await.during("sink.commit")?;

@@ -109,6 +109,10 @@ impl Writer for Load {
         Ok(())
     }
 
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     async fn commit(&mut self, progress: Progress) -> Result<()> {
         spent(&mut self.spent)?;
         self.finish_copy().await?;
