@@ -165,7 +165,8 @@ impl Migrator {
         loop {
             let line =
                 within(&format!("an event behind {}", self.status), self.out.next_line()).await.unwrap()?;
-            let event: Value = serde_json::from_str(&line).unwrap();
+            // A line that is cut off is the last one of a process that was killed.
+            let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
             if event["event"] == "status" {
                 self.status = event["status"].clone();
             } else {

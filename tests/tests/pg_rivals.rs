@@ -1,0 +1,176 @@
+//! The ways in which others lost rows, each with its name.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]
+
+use zdm_tests::migrator::{End, Plan, lsn};
+use zdm_tests::pair::{Case, Pair};
+use zdm_tests::within;
+
+/// A hundred rows in several chunks, most of them in cells that an update
+/// does not log again.
+const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, n int, v text);
+    ALTER TABLE t ALTER v SET STORAGE EXTERNAL;
+    INSERT INTO t SELECT i, i, repeat(md5(i::text), 100) FROM generate_series(1, 100) i; ANALYZE t";
+
+fn done(state: &str) -> End {
+    End::Done(state.to_owned())
+}
+
+/// Does something at the source while the copy stands between two chunks, is
+/// killed before the next one, and goes on.
+async fn between_chunks(pair: &Pair, name: &str, meanwhile: &str) {
+    for killed in [false, true] {
+        let case = pair.case(&format!("{name}_{}", if killed { "killed" } else { "on" }), TABLE).await;
+        let plan = case.plan().with("jobs", 1).with("hold-at", "copy::after_commit:2").until_caught_up();
+        let mut migrator = plan.start();
+        migrator.held().await;
+        case.sql(meanwhile).await;
+        if killed {
+            migrator.kill().await;
+        } else {
+            migrator.go().await;
+            assert_eq!(migrator.end().await, done("caught_up"), "{name}");
+        }
+        arrives(&case).await;
+    }
+}
+
+async fn arrives(case: &Case) {
+    assert_eq!(case.plan().until_caught_up().run().await, done("caught_up"), "{}", case.name);
+    case.equal().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_copy_and_the_changes_meet() {
+    let pair = Pair::start().await;
+    between_chunks(
+        &pair,
+        "keys_move",
+        "UPDATE t SET id = id + 1000 WHERE id <= 10; UPDATE t SET id = -id WHERE id BETWEEN 90 AND 100;
+         UPDATE t SET id = id + 5000 WHERE id > 1005; UPDATE t SET n = 0 WHERE id < 0;
+         UPDATE t SET id = 7 WHERE id = -95",
+    )
+    .await;
+    between_chunks(
+        &pair,
+        "truncate",
+        "TRUNCATE t; INSERT INTO t SELECT i, 0, 'after' FROM generate_series(90, 110) i",
+    )
+    .await;
+    between_chunks(
+        &pair,
+        "again",
+        "DELETE FROM t WHERE id IN (1, 2, 99, 100); INSERT INTO t VALUES (1, 0, 'x'), (100, 0, 'y');
+         DELETE FROM t WHERE id = 1; BEGIN; DELETE FROM t WHERE id = 3; INSERT INTO t VALUES (3, 3, 'z'); COMMIT",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_with_no_key_has_each_row_once() {
+    let pair = Pair::start().await;
+    let case = pair
+        .case(
+            "no_key",
+            "CREATE TABLE log (v text); ALTER TABLE log REPLICA IDENTITY FULL;
+             CREATE TABLE emptied (v text); ALTER TABLE emptied REPLICA IDENTITY FULL;
+             CREATE TABLE keyed (id int PRIMARY KEY);
+             INSERT INTO log SELECT 'row' FROM generate_series(1, 100); INSERT INTO emptied VALUES ('old')",
+        )
+        .await;
+    let mut migrator = case.plan().with("hold-at", "start::prepared:1").until_caught_up().start();
+    migrator.held().await;
+    // In the stream, and seen by the copy too.
+    case.sql(
+        "INSERT INTO log SELECT 'row' FROM generate_series(1, 7); DELETE FROM log WHERE ctid = (SELECT max(ctid) FROM log);
+         BEGIN; TRUNCATE emptied, keyed; INSERT INTO emptied VALUES ('new'); INSERT INTO keyed VALUES (1); COMMIT",
+    )
+    .await;
+    migrator.go().await;
+    assert_eq!(migrator.end().await, done("caught_up"));
+    case.equal().await;
+    case.sql("TRUNCATE log; INSERT INTO log VALUES ('last'), ('last')").await;
+    arrives(&case).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_equal_without_being_the_same() {
+    let pair = Pair::start().await;
+    let case = pair
+        .case(
+            "spelling",
+            "CREATE TABLE t (k numeric PRIMARY KEY, v text, big text); ALTER TABLE t ALTER big SET STORAGE EXTERNAL;
+             INSERT INTO t SELECT i + 0.0, i, repeat('x', 3000) FROM generate_series(1, 50) i",
+        )
+        .await;
+    arrives(&case).await;
+    case.sql(
+        "UPDATE t SET k = k + 0.000 WHERE k < 10; UPDATE t SET k = trim_scale(k) WHERE k BETWEEN 5 AND 20;
+         BEGIN; UPDATE t SET k = 30.00 WHERE k = 30; UPDATE t SET v = 'new' WHERE k = 30; UPDATE t SET k = 1030 WHERE k = 30;
+         UPDATE t SET k = 30.000 WHERE k = 31; COMMIT;
+         BEGIN; DELETE FROM t WHERE k = 40; INSERT INTO t VALUES (40.0000, 'again', 'small'); UPDATE t SET k = 40 WHERE k = 40; COMMIT",
+    )
+    .await;
+    arrives(&case).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_continued_is_refused() {
+    let pair = Pair::start().await;
+    let case = pair.case("refused", TABLE).await;
+    arrives(&case).await;
+    case.sql("UPDATE t SET n = -1").await;
+    // The database of the same name on another server.
+    let other = pair.target.create_database("refused_other").await.unwrap();
+    other.execute(TABLE).await.unwrap();
+    let elsewhere = Plan::new(&other.url(), &case.target.url()).with("run", &case.name).until_caught_up();
+    let end = elsewhere.run().await;
+    assert_eq!(end.error().0, "Gap", "{end:?}");
+    // A slot of the same name, made anew.
+    case.sql("SELECT pg_drop_replication_slot('zdm_refused')").await;
+    let end = case.plan().until_caught_up().run().await;
+    assert_eq!(end.error().0, "Gap", "{end:?}");
+    case.sql("SELECT pg_create_logical_replication_slot('zdm_refused', 'pgoutput')").await;
+    let end = case.plan().until_caught_up().run().await;
+    assert_eq!(end.error().0, "Gap", "{end:?}");
+    assert_eq!(case.target.value("SELECT count(*) FROM t WHERE n = -1").await.unwrap(), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_source_holds_no_log_back() {
+    let pair = Pair::start().await;
+    let case = pair.case("idle", TABLE).await;
+    let mut migrator = case.plan().start();
+    migrator.following().await;
+    pair.source.execute("CREATE TABLE elsewhere AS SELECT generate_series(1, 10000)").await.unwrap();
+    let head = lsn(&case.head().await);
+    within("the slot to follow", async {
+        loop {
+            let sql = "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'zdm_idle'";
+            if lsn(&pair.source.value(sql).await.unwrap()) >= head {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert_eq!(migrator.stop().await, done("stopped"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_processes_of_one_run_the_older_is_fenced() {
+    let pair = Pair::start().await;
+    let case = pair.case("two", TABLE).await;
+    let mut older = case.plan().start();
+    older.following().await;
+    let mut newer = case.plan().start();
+    assert!(
+        newer.status(|status| status["retries"].as_u64() > Some(0) || status["phase"] == "following").await
+    );
+    case.sql("UPDATE t SET n = n + 1; UPDATE t SET id = id + 1000 WHERE id < 50").await;
+    let end = older.end().await;
+    assert_eq!(end.error().0, "Fenced", "{end:?}");
+    newer.applied(&case.head().await).await;
+    case.equal().await;
+    assert_eq!(newer.stop().await, done("stopped"));
+}
