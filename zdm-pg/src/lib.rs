@@ -25,6 +25,7 @@
 //! running.followed().await?; // copied, caught up, indexes and constraints built
 //! let switch = running.cutover(Arc::new(gate.toward(new_pool)), CutoverOptions::default()).await?;
 //! println!("writers waited {} ms", switch.pause.total_ms);
+//! migration.complete().await?; // online: validates foreign keys
 //! # Ok(())
 //! # }
 //! ```
@@ -55,7 +56,7 @@
 //!
 //! # Rights
 //!
-//! No step needs a superuser. For a role `mover` and a database `shop`:
+//! No step needs a superuser; [`rights`] has more words. For a role `mover` and a database `shop`:
 //!
 //! ```sql
 //! -- source: log in, read the log
@@ -90,6 +91,9 @@
 //! | [`sink`] | tables made in steps, rows loaded, changes applied |
 //! | `checkpoint` | progress in tables beside the data |
 //! | `fence` | hold and seal |
+//! | `assess` | what stands in the way, each with what mends it |
+//! | `sequences` | read live, set at the cutover |
+//! | [`rights`] | what each step needs, as statements |
 //!
 //! # Features
 //!
@@ -108,7 +112,6 @@
 //!   key, an index, or `FULL`. With `FULL` and no key it is copied in one
 //!   piece, and each change looks for one equal row.
 //! * Several hosts in one URL, service files and GSSAPI are not understood.
-
 
 mod assess;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
