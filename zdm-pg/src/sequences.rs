@@ -87,30 +87,27 @@ impl Sequences for PgSequences {
 /// sequence is further already.
 fn goal(live: Live, value: &SequenceValue, margin: u32) -> Result<Option<(i64, bool)>> {
     let wide = |n: i64| i128::from(n);
-    // One that was never called gives `last` itself first.
-    let given = wide(value.last) - if value.called { 0 } else { wide(value.increment) };
-    let goal = given + wide(value.increment) * i128::from(margin);
+    // One that was never called gives `last` itself next.
+    let next = |last, called, increment| wide(last) + if called { wide(increment) } else { 0 };
+    let source = next(value.last, value.called, value.increment);
+    let here = next(live.last, live.called, live.increment);
+    let wanted = source + wide(value.increment) * i128::from(margin);
     let (least, most) = (wide(live.least), wide(live.most));
-    let forward = live.increment >= 0;
+    let set = |next: i128| i64::try_from(next).ok().map(|next| (next, false));
     if live.cycle {
         // Its values come again anyway: it goes on where the source was, and
         // the margin goes round with it. Nothing says which of two is further.
-        let span = most - least + 1;
-        let round = least + (goal - least).rem_euclid(span.max(1));
-        return Ok(i64::try_from(round).ok().map(|round| (round, true)));
+        return Ok(set(least + (wanted - least).rem_euclid((most - least + 1).max(1))));
     }
-    let reached = wide(live.last) - if live.called { 0 } else { wide(live.increment) };
-    if if forward { reached >= goal } else { reached <= goal } {
+    if if live.increment >= 0 { here >= wanted } else { here <= wanted } {
         return Ok(None);
     }
-    let next = goal + wide(live.increment);
-    if (least..=most).contains(&next) {
-        return Ok(i64::try_from(next).ok().map(|next| (next, false)));
+    if (least..=most).contains(&wanted) {
+        return Ok(set(wanted));
     }
     // One that the source has used up fails at its next call there, and does
     // so here; the margin alone must not use one up.
-    let used_up = value.called && !(least..=most).contains(&(given + wide(value.increment)));
-    if used_up && (least..=most).contains(&given) {
+    if !(least..=most).contains(&source) && (least..=most).contains(&wide(value.last)) {
         return Ok(Some((value.last, true)));
     }
     Err(Error::new(
@@ -118,7 +115,7 @@ fn goal(live: Live, value: &SequenceValue, margin: u32) -> Result<Option<(i64, b
         "a sequence would pass its end: raise its MAXVALUE (or lower its MINVALUE), or make its type wider, \
          on both sides",
     )
-    .with("next", next)
+    .with("next", wanted)
     .with("least", live.least)
     .with("most", live.most)
     .during("sequences.set"))
@@ -233,7 +230,7 @@ mod tests {
         let error = goal(live(1, false, 1), &value(995, true, 1), 10).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Rejected);
         let round = Live { cycle: true, ..live(1, false, 1) };
-        assert_eq!(goal(round, &value(995, true, 1), 10).unwrap(), Some((5, true)));
+        assert_eq!(goal(round, &value(995, true, 1), 10).unwrap(), Some((6, false)));
         let widest = Live { least: i64::MIN, most: i64::MAX, ..live(1, false, 1) };
         assert!(goal(widest, &value(i64::MAX - 3, true, 1), 10).is_err());
     }

@@ -189,7 +189,7 @@ async fn others(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
           FROM unnest($1::text[], $2::text[]) w(nsp, rel)
           JOIN pg_catalog.pg_namespace n ON n.nspname = w.nsp
           JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.rel AND c.relkind = 'S'
-         WHERE NOT pg_catalog.has_sequence_privilege(c.oid, 'SELECT')";
+         WHERE CASE WHEN c.relkind = 'S' THEN NOT pg_catalog.has_sequence_privilege(c.oid, 'SELECT') END";
     let (spaces, names): (Vec<&str>, Vec<&str>) =
         look.schema.sequences.iter().map(|s| (s.name.schema.as_str(), s.name.name.as_str())).unzip();
     for row in look.control.query(sql, &[&spaces, &names]).await.during("assess.others")? {

@@ -34,7 +34,8 @@ pub(super) struct Needs {
 
 /// The edges of the graph of needs that starts at the tables (`$1`), each from
 /// an object to one that it needs. Members of an extension need only that.
-/// Tables need no tables; below 16384 everything is built in.
+/// Tables need no tables; below 16384 everything is built in. A generated column
+/// hangs on a function automatically (`a`).
 const EDGES: &str = "
 WITH RECURSIVE edge(classid, objid, refclassid, refobjid) AS (
   SELECT 0::oid, 0::oid, root.classid, root.objid
@@ -53,7 +54,8 @@ WITH RECURSIVE edge(classid, objid, refclassid, refobjid) AS (
     FROM edge, LATERAL (
          SELECT d.refclassid, d.refobjid
            FROM pg_catalog.pg_depend d
-          WHERE d.classid = edge.refclassid AND d.objid = edge.refobjid AND d.deptype IN ('n', 'i', 'e')
+          WHERE d.classid = edge.refclassid AND d.objid = edge.refobjid AND (d.deptype IN ('n', 'i', 'e')
+             OR d.deptype = 'a' AND d.refclassid = 'pg_catalog.pg_proc'::regclass)
             AND (d.deptype = 'e' OR NOT EXISTS (
                  SELECT FROM pg_catalog.pg_depend x
                   WHERE x.classid = d.classid AND x.objid = d.objid AND x.deptype = 'e'))
