@@ -66,6 +66,7 @@ fn parse(row: &Row) -> Result<SwitchRecord> {
 
 fn named(state: &str) -> Option<SwitchState> {
     match state {
+        "requested" => Some(SwitchState::Requested),
         "preparing" => Some(SwitchState::Preparing),
         "switched" => Some(SwitchState::Switched),
         _ => None,
@@ -74,6 +75,7 @@ fn named(state: &str) -> Option<SwitchState> {
 
 fn name(state: SwitchState) -> Result<&'static str> {
     match state {
+        SwitchState::Requested => Ok("requested"),
         SwitchState::Preparing => Ok("preparing"),
         SwitchState::Switched => Ok("switched"),
         other => Err(Error::new(ErrorKind::Unsupported, format!("a record cannot say {other:?}"))),
