@@ -92,20 +92,20 @@ impl Migration {
     /// What stands in the way of the run, the worst first. Changes nothing.
     ///
     /// # Errors
-    /// When a side cannot be reached.
+    /// When a side cannot be reached, or no table matches.
     pub async fn assess(&self) -> Result<Vec<Finding>> {
-        let plan = &self.plan;
-        let schema = plan.source.describe(&plan.options.tables).await?;
-        plan.assess(&schema).await
+        let schema = self.plan.describe().await?;
+        self.plan.assess(&schema).await
     }
 
     /// The tables that the run moves, and what they lean on, as the target
     /// will have them.
     ///
     /// # Errors
-    /// When the source cannot be reached, or a stage names what is not there.
+    /// When the source cannot be reached, no table matches, or a stage names
+    /// what is not there.
     pub async fn schema(&self) -> Result<crate::schema::Schema> {
-        self.plan.stages.schema(&self.plan.source.describe(&self.plan.options.tables).await?)
+        self.plan.stages.schema(&self.plan.describe().await?)
     }
 
     /// Starts or resumes the run in a task of its own.
@@ -158,6 +158,19 @@ impl Migration {
 }
 
 impl Plan {
+    /// The tables of the run at the source; a run of no table is a mistake.
+    pub(crate) async fn describe(&self) -> Result<crate::schema::Schema> {
+        let schema = self.source.describe(&self.options.tables).await?;
+        if schema.tables.is_empty() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                "no table matches: check the patterns and the rights to see it",
+            )
+            .with("patterns", self.options.tables.patterns().join(", ")));
+        }
+        Ok(schema)
+    }
+
     pub(crate) async fn assess(&self, schema: &crate::schema::Schema) -> Result<Vec<Finding>> {
         let run = &self.options.run;
         let mut findings = self.stages.check(schema);

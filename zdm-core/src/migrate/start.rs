@@ -29,29 +29,21 @@ impl Plan {
     /// Raises the epoch of a run that is there, or creates it and prepares
     /// both sides. In the end the run is in phase `Copying` or later.
     pub(super) async fn begin(&self) -> Result<Start> {
-        let identity = self.source.identity().await?;
         let known = match self.checkpoint.load(&self.options.run).await? {
             Some(_) => Some(self.checkpoint.raise(&self.options.run).await?),
             None => None,
         };
-        let source = self.source.describe(&self.options.tables).await?;
-        if source.tables.is_empty() {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                "no table matches: check the patterns and the rights to see it",
-            )
-            .with("patterns", self.options.tables.patterns().join(", ")));
-        }
-        let source = Arc::new(source);
+        let source = Arc::new(self.describe().await?);
         let state = match known {
             Some(state) => {
-                state.record.source.expect(&identity)?;
+                state.record.source.expect(&self.source.identity().await?)?;
                 unchanged(&state.record.tables, &source)?;
                 state
             }
             None => {
+                // First of all: a blocker says more than the error that it causes.
                 self.refuse_blockers(&source).await?;
-                let mut record = Record::new(self.options.run.clone(), identity);
+                let mut record = Record::new(self.options.run.clone(), self.source.identity().await?);
                 record.tables = fingerprints(&source);
                 self.checkpoint.create(&record).await?;
                 State { record, chunks: Vec::new() }
@@ -166,7 +158,7 @@ impl Plan {
         if blockers.is_empty() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Config, format!("the run cannot start: {}", blockers.join("; "))))
+        Err(Error::new(ErrorKind::Config, format!("the run cannot start: {}", blockers.join("\n  "))))
     }
 
     /// Takes back what a refused start has made. Best effort: its own errors
