@@ -170,8 +170,7 @@ impl Plan {
             let error = match self.attempt(until, &cancel).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(error) if cancel.is_cancelled() && error.kind() == ErrorKind::Cancelled => {
-                    let position = self.durable.position().borrow().clone();
-                    return Ok(Outcome::Stopped { position });
+                    return Ok(self.stopped());
                 }
                 Err(error) => error,
             };
@@ -186,12 +185,18 @@ impl Plan {
             self.status.retrying(&error, delay);
             tokio::select! {
                 () = cancel.cancelled() => {
-                    let position = self.durable.position().borrow().clone();
-                    return Ok(Outcome::Stopped { position });
+                    return Ok(self.stopped());
                 }
                 () = tokio::time::sleep(delay) => {}
             }
         }
+    }
+
+    /// Stopped where this start stands, or, before its stream has begun, where
+    /// the last one stopped.
+    fn stopped(&self) -> Outcome {
+        let applied = self.durable.position().borrow().clone();
+        Outcome::Stopped { position: applied.or_else(|| self.progress_mark().0) }
     }
 
     /// Changes whenever something has become durable.
