@@ -241,7 +241,34 @@ impl Tables {
             let delete = format!("DELETE FROM {table} WHERE run = $1");
             transaction.execute(&delete, &[&run.as_str()]).await.during(remove)?;
         }
-        transaction.commit().await.during(remove)
+        transaction.commit().await.during(remove)?;
+        // What an empty table costs is nothing: whoever is in the way keeps it.
+        if let Err(error) = self.sweep(session).await {
+            tracing::debug!(%error, "our empty tables stay");
+        }
+        Ok(())
+    }
+
+    /// Drops the tables when no run is left in them, and the schema when
+    /// nothing else is.
+    async fn sweep(&self, session: &mut Control) -> Result<()> {
+        let sweep = "checkpoint.sweep";
+        let transaction = session.transaction().await.during(sweep)?;
+        transaction.batch_execute("SET LOCAL lock_timeout = '1s'").await.during(sweep)?;
+        // Whoever makes them takes this turn too, and whoever inserts waits
+        // for the lock and then finds no table: neither loses a row.
+        transaction.execute("SELECT pg_catalog.pg_advisory_xact_lock($1)", &[&TURN]).await.during(sweep)?;
+        let lock = format!("LOCK TABLE {}, {} IN ACCESS EXCLUSIVE MODE", self.run, self.chunk);
+        transaction.batch_execute(&lock).await.during(sweep)?;
+        let left = format!("SELECT EXISTS (SELECT FROM {}) OR EXISTS (SELECT FROM {})", self.run, self.chunk);
+        if transaction.query_one(&left, &[]).await.and_then(|row| row.try_get(0)).during(sweep)? {
+            return Ok(());
+        }
+        let drop = format!("DROP TABLE {}, {}", self.chunk, self.run);
+        transaction.batch_execute(&drop).await.during(sweep)?;
+        transaction.commit().await.during(sweep)?;
+        // Fails, as it must, when there is more in it.
+        session.batch_execute(&format!("DROP SCHEMA {}", self.schema)).await.during(sweep)
     }
 }
 
