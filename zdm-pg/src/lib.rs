@@ -127,6 +127,7 @@ mod fence;
 #[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod position;
 pub mod rights;
+mod same;
 pub mod schema;
 mod sequences;
 pub mod sink;
@@ -140,6 +141,7 @@ pub use self::assess::PgAssess;
 pub use self::checkpoint::PgCheckpoint;
 pub use self::config::PgConfig;
 pub use self::fence::PgFence;
+pub use self::same::same_database;
 pub use self::sequences::PgSequences;
 pub use self::sink::PgSink;
 pub use self::sink::prepare::drop_run;
