@@ -11,7 +11,9 @@ use crate::databases::Databases;
 use crate::output::Output;
 
 pub(crate) async fn run(common: &Common, output: &Output) -> Result<ExitCode> {
-    let migration = Databases::parse(common)?.migration(common.options()?)?;
+    let databases = Databases::parse(common)?;
+    databases.reach(&common.run()?).await?;
+    let migration = databases.migration(common.options()?)?;
     let findings = migration.assess().await?;
     show(&findings, *output);
     let blockers = findings.iter().filter(|f| f.severity == Severity::Blocker).count();

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use zdm_core::connect::{Epoch, Fence, HoldOptions, RunName, Source, SwitchRecord, SwitchState};
+use zdm_core::connect::{
+    Epoch, Fence, HoldOptions, Phase, RunName, Source, State, SwitchRecord, SwitchState,
+};
 use zdm_core::gate::NoGate;
 use zdm_core::migrate::cutover::CutoverOptions;
 use zdm_core::{Error, ErrorKind, Result};
@@ -14,6 +16,7 @@ use zdm_pg::PgSource;
 
 use crate::args::Cutover;
 use crate::databases::Databases;
+use crate::migrate::until_following;
 use crate::output::{Output, Summary};
 use crate::signals;
 
@@ -81,10 +84,19 @@ impl Requests {
 pub(crate) async fn run(args: &Cutover, output: &Output) -> Result<ExitCode> {
     let began = Instant::now();
     let databases = Databases::parse(&args.common)?;
-    let requests = Requests::new(&databases, args.common.run()?);
-    if let Some(record) = requests.record().await? {
+    let run = args.common.run()?;
+    let reached = databases.reach(&run).await?;
+    let phase = reached.known(&run)?.record.phase;
+    if phase < Phase::Following {
+        let message = "the target is not a whole copy yet: wait until `zdm status` says following, or use \
+                       `zdm migrate --cutover`";
+        return Err(Error::new(ErrorKind::Config, message).with("run", &run).with("phase", phase));
+    }
+    let requests = Requests::new(&databases, run);
+    if let Some(record) = reached.switch {
         if record.state == SwitchState::Switched {
-            return Ok(switched(&record, began, None, *output));
+            let reached = databases.reach(&requests.run).await?;
+            return Ok(switched(&record, reached.known(&requests.run)?, began, None, *output));
         }
         // A request or a cutover of somebody else: `ask` would refuse it too,
         // but only a dead one's lease is over.
@@ -103,26 +115,29 @@ pub(crate) async fn run(args: &Cutover, output: &Output) -> Result<ExitCode> {
         output.say("cutover", json!({ "state": "asked" }), "asking the following process to cut over");
         if is_taken(&requests, &asked).await? {
             let record = outcome(&requests, args).await?;
-            return Ok(switched(&record, began, None, *output));
+            let reached = databases.reach(&requests.run).await?;
+            return Ok(switched(&record, reached.known(&requests.run)?, began, None, *output));
         }
     }
     output.say("cutover", json!({ "state": "alone" }), "no process follows this run: cutting over from here");
     let migration = databases.migration(args.common.options()?)?;
-    if migration.state().await?.is_none() {
-        return Err(Error::new(
-            ErrorKind::NotFound,
-            "there is no run of that name: begin with `zdm migrate`",
-        ));
-    }
     let watcher = output.watch(migration.status());
     let mut running = migration.start(signals::token()?);
-    running.followed().await?;
+    if until_following(&mut running).await?.is_some() {
+        watcher.finish();
+        return Err(Error::new(
+            ErrorKind::Cancelled,
+            "stopped before the cutover: the source is the active side",
+        ));
+    }
     let switch = running.cutover(Arc::new(NoGate), options(args.limits.deadline())).await?;
     migration.complete().await?;
     watcher.finish();
     let record =
         requests.record().await?.ok_or_else(|| Error::new(ErrorKind::NotFound, "the record is gone"))?;
-    Ok(switched(&record, began, Some(switch.pause.total_ms), *output))
+    let reached = databases.reach(&requests.run).await?;
+    let state = reached.known(&requests.run)?;
+    Ok(switched(&record, state, began, Some(switch.pause.total_ms), *output))
 }
 
 /// Whether a following process has taken the request; if not, it is withdrawn.
@@ -159,12 +174,18 @@ async fn outcome(requests: &Requests, args: &Cutover) -> Result<SwitchRecord> {
     ))
 }
 
-fn switched(record: &SwitchRecord, began: Instant, pause_ms: Option<f64>, output: Output) -> ExitCode {
+fn switched(
+    record: &SwitchRecord,
+    state: &State,
+    began: Instant,
+    pause_ms: Option<f64>,
+    output: Output,
+) -> ExitCode {
     output.summary(&Summary {
         state: "switched",
-        tables: 0,
-        rows_copied: 0,
-        changes_applied: 0,
+        tables: state.record.tables.len(),
+        rows_copied: state.record.rows_copied,
+        changes_applied: state.record.changes_applied,
         seconds: began.elapsed().as_secs_f64(),
         position: record.position.as_ref().map(ToString::to_string),
         pause_ms,

@@ -1,5 +1,6 @@
 //! From URLs to connectors.
 
+use zdm_core::connect::{RunName, Sink, Source, State, SwitchRecord};
 use zdm_core::migrate::{Migration, Options};
 use zdm_core::{Error, ErrorKind, Result};
 use zdm_pg::{PgConfig, PgSink, PgSource};
@@ -16,12 +17,32 @@ pub(crate) struct Databases {
 impl Databases {
     pub(crate) fn parse(common: &Common) -> Result<Self> {
         let (from, to) = (side("--from", &common.from)?, side("--to", &common.to)?);
-        let place = |c: &PgConfig| (c.host().to_owned(), c.port(), c.dbname().to_owned());
-        if place(&from) == place(&to) {
+        Ok(Self { from, to })
+    }
+
+    /// The first contact: what both sides know of the run. One attempt each,
+    /// so that a wrong URL is told at once and not after minutes of retries.
+    pub(crate) async fn reach(&self, run: &RunName) -> Result<Reached> {
+        let (source, sink) = (self.source(), self.sink());
+        let switch = async {
+            match source.capabilities().fence {
+                Some(fence) => fence.record(run).await,
+                None => Ok(None),
+            }
+        };
+        let state = async {
+            match sink.checkpoint() {
+                Some(checkpoint) => checkpoint.load(run).await,
+                None => Ok(None),
+            }
+        };
+        let switch = switch.await.map_err(|error| error.with("flag", "--from"))?;
+        let state = state.await.map_err(|error| error.with("flag", "--to"))?;
+        if zdm_pg::same_database(&self.from, &self.to).await? {
             let message = "--from and --to are the same database: give two";
             return Err(Error::new(ErrorKind::Config, message));
         }
-        Ok(Self { from, to })
+        Ok(Reached { state, switch })
     }
 
     pub(crate) fn migration(&self, mut options: Options) -> Result<Migration> {
@@ -35,6 +56,28 @@ impl Databases {
 
     pub(crate) fn sink(&self) -> PgSink {
         PgSink::new(self.to.clone())
+    }
+}
+
+/// What both sides know of a run.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    /// Its progress, as the target keeps it.
+    pub(crate) state: Option<State>,
+    /// Its cutover, as the source keeps it.
+    pub(crate) switch: Option<SwitchRecord>,
+}
+
+impl Reached {
+    /// The progress of a run that must be there.
+    pub(crate) fn known(&self, run: &RunName) -> Result<&State> {
+        self.state.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                "the target knows no run of that name: check --run and --to, or begin with `zdm migrate`",
+            )
+            .with("run", run)
+        })
     }
 }
 

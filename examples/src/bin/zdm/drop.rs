@@ -13,19 +13,17 @@ use crate::output::Output;
 pub(crate) async fn run(args: &Drop, output: &Output) -> Result<ExitCode> {
     let databases = Databases::parse(&args.common)?;
     let run = args.common.run()?;
-    let source = databases.source();
-    let record = match source.capabilities().fence {
-        Some(fence) => fence.record(&run).await?,
-        None => None,
-    };
-    if record.is_some_and(|record| record.state == SwitchState::Switched) && !args.force {
+    // Both sides answer before anything is removed from one.
+    let reached = databases.reach(&run).await?;
+    let switched = reached.switch.is_some_and(|record| record.state == SwitchState::Switched);
+    if switched && !args.force {
         return Err(Error::new(
             ErrorKind::Conflict,
             "this run was cut over: without its seal the old source takes writes again that nobody moves; \
              if that is what you want, say --force",
         ));
     }
-    zdm_core::connect::Source::release(&source, &run).await?;
+    databases.source().release(&run).await?;
     zdm_pg::drop_run(&databases.from, &run).await?;
     zdm_pg::drop_run(&databases.to, &run).await?;
     output.say(

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Exit codes: 0 done; 1 it failed, and the message says what to do; 2 the
-//! command line is wrong; 3 `assess` has found blockers.
+//! command line is wrong; 3 `assess` or `--dry-run` has found blockers.
 
 mod args;
 mod assess;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use zdm_core::Result;
-use zdm_core::connect::Phase;
+use zdm_core::connect::{Phase, Severity};
 use zdm_core::gate::NoGate;
 use zdm_core::migrate::cutover::CutoverOptions;
 use zdm_core::migrate::{Migration, Outcome, Running, Until};
@@ -27,6 +27,8 @@ pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     options.jobs = args.jobs;
     options.max_rate = args.max_rate.unwrap_or(0);
     let migration = databases.migration(options)?;
+    let run = args.common.run()?;
+    databases.reach(&run).await?;
     if args.dry_run {
         return dry_run(&migration, args, *output).await;
     }
@@ -34,14 +36,14 @@ pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     let watcher = output.watch(migration.status());
     let (state, position, pause_ms) = if args.follow {
         let mut running = migration.start(token);
-        let mut requests = Requests::new(&databases, args.common.run()?);
+        let mut requests = Requests::new(&databases, run);
         follow(&mut running, &mut requests, *output, &args.limits).await?
     } else if args.cutover {
         let mut running = migration.start(token);
-        match running.followed().await {
-            Ok(()) => cut_over(&mut running, options_of(&args.limits)).await?,
-            // Stopped by a signal before it was there.
-            Err(_) => ended(running.wait().await?),
+        match until_following(&mut running).await? {
+            None => cut_over(&mut running, options_of(&args.limits)).await?,
+            // By a signal, or switched long ago.
+            Some(ended) => ended,
         }
     } else {
         ended(migration.run_until(Until::CaughtUp, token).await?)
@@ -53,7 +55,7 @@ pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     let status = migration.status().borrow().clone();
     output.summary(&Summary {
         state,
-        tables: status.tables.len(),
+        tables: migration.state().await?.map_or(0, |state| state.record.tables.len()),
         rows_copied: status.rows_copied,
         changes_applied: status.changes_applied,
         seconds: began.elapsed().as_secs_f64(),
@@ -63,7 +65,17 @@ pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-type Ended = (&'static str, Option<String>, Option<f64>);
+/// Waits until the run follows; how it ended, if it did before.
+pub(crate) async fn until_following(running: &mut Running) -> Result<Option<Ended>> {
+    let mut status = running.watch();
+    tokio::select! {
+        biased;
+        outcome = running.ended() => Ok(Some(ended(outcome?))),
+        _ = status.wait_for(|status| status.phase >= Some(Phase::Following)) => Ok(None),
+    }
+}
+
+pub(crate) type Ended = (&'static str, Option<String>, Option<f64>);
 
 fn ended(outcome: Outcome) -> Ended {
     let (state, position) = match outcome {
@@ -97,8 +109,17 @@ async fn follow(
             outcome = running.ended() => return Ok(ended(outcome?)),
             () = tokio::time::sleep(POLL) => {}
         }
-        if status.borrow().phase < Some(Phase::Following) || !requests.take().await? {
+        if status.borrow().phase < Some(Phase::Following) {
             continue;
+        }
+        match requests.take().await {
+            Ok(true) => {}
+            Ok(false) => continue,
+            // The run meets the same trouble, and decides what it means.
+            Err(error) => {
+                tracing::warn!(%error, "cannot look whether a cutover is asked for");
+                continue;
+            }
         }
         output.say("cutover", json!({ "state": "asked" }), "a cutover was asked for");
         match cut_over(running, options_of(limits)).await {
@@ -112,6 +133,12 @@ async fn follow(
 async fn dry_run(migration: &Migration, args: &Migrate, output: Output) -> Result<ExitCode> {
     let findings = migration.assess().await?;
     assess::show(&findings, output);
+    let blockers = findings.iter().filter(|finding| finding.severity == Severity::Blocker).count();
+    if blockers > 0 {
+        let object = json!({ "state": "blocked", "blockers": blockers });
+        output.say("summary", object, format!("the run cannot start: {blockers} blockers; nothing was done"));
+        return Ok(ExitCode::from(3));
+    }
     let schema = migration.schema().await?;
     for table in &schema.tables {
         let object =

@@ -124,7 +124,7 @@ async fn tell(output: Output, mut status: watch::Receiver<Status>) {
         let doing = (now.phase, now.doing.clone());
         let event = if told.as_ref() == Some(&doing) { "progress" } else { "phase" };
         told = Some(doing);
-        output.say(event, serde_json::to_value(&now).unwrap_or_default(), line(&now));
+        output.say(event, object(&now), line(&now));
         // A new phase is told at once, anything else from time to time.
         let until = Instant::now() + INTERVAL;
         let changed = async {
@@ -140,7 +140,24 @@ async fn tell(output: Output, mut status: watch::Receiver<Status>) {
     }
 }
 
+/// The status with plain numbers and words, as whoever reads lines expects.
+fn object(now: &Status) -> Value {
+    json!({
+        "run": now.run, "phase": now.phase, "doing": now.doing, "tables": now.tables,
+        "rows_copied": now.rows_copied, "bytes_copied": now.bytes_copied,
+        "changes_applied": now.changes_applied,
+        "position": now.position.as_ref().map(ToString::to_string),
+        "lag_bytes": now.lag_bytes, "lag_seconds": now.lag.as_secs_f64(),
+        "eta_seconds": now.eta.map(|eta| eta.as_secs_f64()),
+        "retries": now.retries, "last_error": now.last_error,
+    })
+}
+
 fn line(now: &Status) -> String {
+    // Before the first contact there is nothing to count.
+    if now.phase <= Some(Phase::Preparing) && now.last_error.is_none() {
+        return now.doing.clone();
+    }
     let mut line = format!("{}: {} rows copied", now.doing, HumanCount(now.rows_copied));
     if now.phase == Some(Phase::Copying) {
         if let Some(eta) = now.eta {

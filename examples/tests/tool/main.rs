@@ -1,0 +1,8 @@
+//! The tool `zdm`, run as its users run it, against real servers.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod fixture;
+mod life;
+mod refusals;
+mod rights;
