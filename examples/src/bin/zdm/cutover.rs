@@ -10,6 +10,7 @@ use zdm_core::connect::{
     Epoch, Fence, HoldOptions, Phase, RunName, Source, State, SwitchRecord, SwitchState,
 };
 use zdm_core::gate::NoGate;
+use zdm_core::migrate::Until;
 use zdm_core::migrate::cutover::CutoverOptions;
 use zdm_core::{Error, ErrorKind, Result};
 use zdm_pg::PgSource;
@@ -95,6 +96,9 @@ pub(crate) async fn run(args: &Cutover, output: &Output) -> Result<ExitCode> {
     let requests = Requests::new(&databases, run);
     if let Some(record) = reached.switch {
         if record.state == SwitchState::Switched {
+            // Finishes what is left behind the switch, if it was interrupted there.
+            let migration = databases.migration(args.common.options()?)?;
+            migration.run_until(Until::CaughtUp, signals::token()?).await?;
             let reached = databases.reach(&requests.run).await?;
             return Ok(switched(&record, reached.known(&requests.run)?, began, None, *output));
         }

@@ -71,7 +71,7 @@ pub(crate) async fn until_following(running: &mut Running) -> Result<Option<Ende
     tokio::select! {
         biased;
         outcome = running.ended() => Ok(Some(ended(outcome?))),
-        _ = status.wait_for(|status| status.phase >= Some(Phase::Following)) => Ok(None),
+        _ = status.wait_for(|status| status.phase == Some(Phase::Following)) => Ok(None),
     }
 }
 
