@@ -1,4 +1,4 @@
-//! The clauses of [`Checkpoint`](crate::connect::Checkpoint).
+//! The clauses of [`Checkpoint`].
 
 use super::target::{Target, at, record};
 use super::world::run_name;

@@ -109,7 +109,7 @@ impl Lease {
     /// Deletes the record, whichever renewal of it is there.
     ///
     /// # Errors
-    /// When the source cannot be asked: [`recover`](super::recover) will.
+    /// When the source cannot be asked: [`recover`](super::recover()) will.
     pub(super) async fn delete(self, fence: &dyn Fence) -> Result<()> {
         let mut ours = self.record.clone();
         // Each turn but the first follows one renewal of ours that was still

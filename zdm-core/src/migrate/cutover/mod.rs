@@ -18,7 +18,7 @@
 //! | 6. sequences, triggers, foreign keys | [`Verified::finish`] | [`Sequenced`] | the same, and the target steps back |
 //! | 7. the reverse stream's start | [`Sequenced::arm`] | [`Armed`] | the same |
 //! | 8. **commit point**: seal and record, one transaction | [`Armed::switch`] | [`Switched`] | the record is read again |
-//! | 9. unseal the target, flip the gate | [`Switched::open`] | [`Switch`] | only forward: called again, or [`recover`] |
+//! | 9. unseal the target, flip the gate | [`Switched::open`] | [`Switch`] | only forward: called again, or [`recover()`] |
 //! | 10. reverse stream | [`Switch::reverse`] | | |
 //!
 //! [`Cutover::run`] does them all. Every state but the last two can be
@@ -28,7 +28,7 @@
 //! # When it is killed, or its future dropped
 //!
 //! The hold falls with its session and the gate opens to the source. What
-//! stays is the record. [`recover`] reads it at the next start: before
+//! stays is the record. [`recover()`] reads it at the next start: before
 //! SWITCHED it gives the source back, after it opens the target.
 //!
 //! # What it does not do yet
@@ -134,7 +134,7 @@ impl Cutover {
     }
 
     /// All steps, one after the other. Drive it to its end: dropped before
-    /// the commit point it leaves a record that [`recover`] must clear.
+    /// the commit point it leaves a record that [`recover()`] must clear.
     ///
     /// # Errors
     /// Those of the steps. Everything was undone and the source is open,

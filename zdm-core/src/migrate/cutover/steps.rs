@@ -265,7 +265,7 @@ impl Armed {
     /// # Errors
     /// Before it happened: everything is undone. `Connection`, saying that
     /// the outcome is unknown: nothing is undone, the source decides, and
-    /// [`recover`](super::recover) reads it.
+    /// [`recover`](super::recover()) reads it.
     pub async fn switch(mut self) -> Result<Switched> {
         let (old, new) = match before_switch(&mut self.0).await {
             Ok(records) => records,
@@ -338,7 +338,7 @@ impl Switched {
     ///
     /// # Errors
     /// When the target or the gate cannot be reached in that time: call it
-    /// again, or [`recover`](super::recover) at the next start. While it is
+    /// again, or [`recover`](super::recover()) at the next start. While it is
     /// not open, requests wait; dropped, they go to the source and are
     /// refused there.
     pub async fn open(&mut self) -> Result<Switch> {
