@@ -36,6 +36,18 @@ impl PgSource {
     }
 }
 
+impl PgSource {
+    /// Whether the server keeps a replication slot of the name that the run's
+    /// slot has, whoever made it. One that a run's target does not know of
+    /// belongs to another run, which must not lose it.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn keeps_slot(&self, run: &RunName) -> Result<bool> {
+        slot::is_there(&self.config, run).await
+    }
+}
+
 #[async_trait]
 impl Source for PgSource {
     async fn identity(&self) -> Result<Identity> {

@@ -108,6 +108,12 @@ pub(crate) async fn drop(config: &PgConfig, run: &RunName) -> Result<()> {
     publication::drop(&control, &names::publication(config, run), run).await
 }
 
+/// Whether there is a slot of that name, whatever it serves.
+pub(crate) async fn is_there(config: &PgConfig, run: &RunName) -> Result<bool> {
+    let control = Control::connect(config, "look").await?;
+    Ok(State::read(&control, &names::slot(config, run)).await?.is_some())
+}
+
 /// Which database this is, as its positions need it.
 ///
 /// # Errors

@@ -12,7 +12,9 @@ use crate::output::Output;
 
 pub(crate) async fn run(common: &Common, output: &Output) -> Result<ExitCode> {
     let databases = Databases::parse(common)?;
-    databases.reach(&common.run()?).await?;
+    let run = common.run()?;
+    let reached = databases.reach(&run).await?;
+    databases.refuse_taken(&run, &reached).await?;
     let migration = databases.migration(common.options()?)?;
     let findings = migration.assess().await?;
     show(&findings, *output);

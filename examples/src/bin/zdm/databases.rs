@@ -81,6 +81,22 @@ impl Reached {
     }
 }
 
+impl Databases {
+    /// Refuses to begin a run whose slot is there already: a mistaken `--to`
+    /// would take it from the run that needs it.
+    pub(crate) async fn refuse_taken(&self, run: &RunName, reached: &Reached) -> Result<()> {
+        if reached.state.is_some() || !self.source().keeps_slot(run).await? {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            "the source keeps a slot for a run of that name, and this target does not know it: check --to, choose \
+             another --run, or remove the old one with `zdm drop`",
+        )
+        .with("run", run))
+    }
+}
+
 fn side(flag: &'static str, url: &str) -> Result<PgConfig> {
     if let Some((scheme, _)) = url.split_once("://")
         && !matches!(scheme, "postgres" | "postgresql")

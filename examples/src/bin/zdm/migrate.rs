@@ -28,7 +28,8 @@ pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     options.max_rate = args.max_rate.unwrap_or(0);
     let migration = databases.migration(options)?;
     let run = args.common.run()?;
-    databases.reach(&run).await?;
+    let reached = databases.reach(&run).await?;
+    databases.refuse_taken(&run, &reached).await?;
     if args.dry_run {
         return dry_run(&migration, args, *output).await;
     }

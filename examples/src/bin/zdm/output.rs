@@ -160,6 +160,7 @@ fn line(now: &Status) -> String {
     }
     let mut line = format!("{}: {} rows copied", now.doing, HumanCount(now.rows_copied));
     if now.phase == Some(Phase::Copying) {
+        line += &format!(", {} read", HumanBytes(now.bytes_copied));
         if let Some(eta) = now.eta {
             line += &format!(", {} to go", HumanDuration(eta));
         }
