@@ -187,7 +187,7 @@ impl Worker {
             ),
             85..90 => ("price", format!("UPDATE products SET price = price + 0.01 WHERE sku = {a_product}")),
             // A key that moves, with all that refers to it.
-            90..91 => ("rename", format!("UPDATE products SET sku = 'sku-{id}' WHERE sku = {a_product}")),
+            90..91 => ("rename", format!("UPDATE products SET sku = 'moved-{id}' WHERE sku = {a_product}")),
             91..94 => (
                 "swap",
                 format!(

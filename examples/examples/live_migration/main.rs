@@ -119,7 +119,7 @@ async fn migrate(args: &Args) -> Result<Report, Failure> {
         failed_requests: ledger.failed,
         first_failure: ledger.first_failure,
         longest_wait_ms: gate.stats().longest_wait.as_secs_f64() * 1_000.0,
-        pause_ms: switch.pause.total_ms,
+        pause: switch.pause,
         compared_rows: comparison.rows(),
         differences: comparison.differences() + lost,
         seconds: began.elapsed().as_secs_f64(),

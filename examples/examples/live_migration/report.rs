@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zdm_core::connect::Phase;
+use zdm_core::migrate::cutover::Pause;
 use zdm_core::run::Status;
 
 /// The result of the example.
@@ -23,7 +24,7 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) first_failure: Option<String>,
     pub(crate) longest_wait_ms: f64,
-    pub(crate) pause_ms: f64,
+    pub(crate) pause: Pause,
     pub(crate) compared_rows: u64,
     pub(crate) differences: u64,
     pub(crate) seconds: f64,
@@ -50,7 +51,12 @@ impl fmt::Display for Report {
             writeln!(f, "  the first one: {failure}")?;
         }
         writeln!(f, "longest wait at gate {:>12.1}  ms", self.longest_wait_ms)?;
-        writeln!(f, "pause of the cutover {:>12.1}  ms", self.pause_ms)?;
+        let Pause { gate_ms, fence_ms, drain_ms, finish_ms, switch_ms, open_ms, total_ms, .. } = self.pause;
+        writeln!(
+            f,
+            "pause of the cutover {total_ms:>12.1}  ms (gate {gate_ms:.1}, fence {fence_ms:.1}, drain {drain_ms:.1}, \
+             sequences and foreign keys {finish_ms:.1}, seal {switch_ms:.1}, open {open_ms:.1})"
+        )?;
         writeln!(f, "rows compared        {:>12}", self.compared_rows)?;
         writeln!(f, "differences          {:>12}", self.differences)?;
         write!(f, "seconds              {:>12.1}", self.seconds)

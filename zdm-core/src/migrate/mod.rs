@@ -40,6 +40,7 @@ mod start;
 mod switch;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +73,8 @@ pub(crate) struct Plan {
     pub(crate) throttle: Throttle,
     pub(crate) status: StatusHandle,
     pub(crate) durable: Durable,
+    /// Whether this process is in a cutover of the run.
+    pub(crate) cutting_over: AtomicBool,
 }
 
 impl Migration {

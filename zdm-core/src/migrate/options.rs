@@ -1,6 +1,7 @@
 //! What a migration can be told, checked once.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -171,6 +172,7 @@ impl Builder {
             throttle: Throttle::new(self.options.max_rate),
             status: StatusHandle::new(self.options.run.clone()),
             durable: Durable::new(),
+            cutting_over: AtomicBool::new(false),
             options: self.options,
         }))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Plan;
@@ -37,7 +38,6 @@ impl Plan {
         let state = match known {
             Some(state) => {
                 state.record.source.expect(&self.source.identity().await?)?;
-                unchanged(&state.record.tables, &source)?;
                 state
             }
             None => {
@@ -51,6 +51,11 @@ impl Plan {
         };
         let target = Arc::new(self.stages.schema(&source)?);
         let state = self.settle_cutover(state, &target).await?;
+        // Behind the switch the old shapes no longer matter, and the target
+        // must be opened whatever has become of the source.
+        if state.record.phase != Phase::Switched {
+            unchanged(&state.record.tables, &source)?;
+        }
         self.status.restored(
             state.record.rows_copied,
             state.record.changes_applied,
@@ -60,8 +65,12 @@ impl Plan {
         if start.state.record.phase == Phase::Preparing {
             match self.prepare(&mut start).await {
                 // Nothing is left half done by a start that was refused; one
-                // that was only interrupted goes on from here next time.
-                Err(error) if !error.is_retryable() && error.kind() != ErrorKind::Cancelled => {
+                // that was only interrupted goes on from here next time, and
+                // one that was taken over is no longer ours to undo.
+                Err(error)
+                    if !error.is_retryable()
+                        && !matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Fenced) =>
+                {
                     self.undo().await;
                     return Err(error);
                 }
@@ -73,7 +82,13 @@ impl Plan {
 
     /// Finishes or undoes a cutover that an earlier start did not bring to its
     /// end, before anything is applied.
+    ///
+    /// A cutover of this very process, during which the stream had to connect
+    /// again, is none of those.
     async fn settle_cutover(&self, mut state: State, target: &Schema) -> Result<State> {
+        if self.cutting_over.load(Ordering::Acquire) {
+            return Ok(state);
+        }
         let recovered = recover(Recover {
             run: &self.options.run,
             epoch: state.record.epoch,
@@ -179,7 +194,7 @@ fn fingerprints(schema: &Schema) -> BTreeMap<String, String> {
 }
 
 /// Refuses a table whose shape is not the one that the run began with.
-fn unchanged(was: &BTreeMap<String, String>, schema: &Schema) -> Result<()> {
+pub(super) fn unchanged(was: &BTreeMap<String, String>, schema: &Schema) -> Result<()> {
     let is = fingerprints(schema);
     let tell = |message: &str, table: &str| {
         Err(Error::new(ErrorKind::SchemaChanged, format!("{message}: drop the run and start anew"))

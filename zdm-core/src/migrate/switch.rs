@@ -1,11 +1,13 @@
 //! A run's own cutover: what it follows with, and what is recorded behind it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
 use super::Plan;
 use super::cutover::{Cutover, CutoverOptions, Follower, Lag, Switch};
+use super::start::unchanged;
 use crate::connect::{Phase, Step};
 use crate::gate::GateControl;
 use crate::{Error, ErrorKind, Position, Result};
@@ -22,7 +24,11 @@ impl Plan {
             Error::new(ErrorKind::NotFound, "there is no run of that name to cut over").with("run", &run)
         })?;
         let source = Arc::new(self.source.describe(&self.options.tables).await?);
+        // DDL makes no rows: a table that was added, made anew or altered
+        // while the run followed shows only here.
+        unchanged(&state.record.tables, &source)?;
         let target = Arc::new(self.stages.schema(&source)?);
+        let _cutting_over = CuttingOver::begin(&self.cutting_over)?;
         Cutover::new(
             run,
             state.record.epoch,
@@ -31,6 +37,7 @@ impl Plan {
             Arc::clone(&self) as Arc<dyn Follower>,
         )
         .gate(gate)
+        .tables(self.options.tables.clone())
         .target(self.options.target_name.clone())
         .options(options)
         .run()
@@ -67,6 +74,27 @@ impl Plan {
         }
         self.status.phase(Phase::Switched, "switched");
         Ok(())
+    }
+}
+
+/// Tells the run's own attempts that the cutover under way is this process's.
+struct CuttingOver<'a>(&'a AtomicBool);
+
+impl<'a> CuttingOver<'a> {
+    fn begin(flag: &'a AtomicBool) -> Result<Self> {
+        if flag.swap(true, Ordering::AcqRel) {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "this process is cutting the run over already: wait for it",
+            ));
+        }
+        Ok(Self(flag))
+    }
+}
+
+impl Drop for CuttingOver<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 

@@ -221,6 +221,10 @@ impl Follow<'_> {
                 }
             }
             self.write(rest, &mut cursor.group, writer).await?;
+            if self.cancel.is_cancelled() {
+                // However large the transaction that is open.
+                return Ok(());
+            }
             next = match batches.next().now_or_never() {
                 Some(next) => Some(next.transpose()?.ok_or_else(ended)?),
                 None => None,

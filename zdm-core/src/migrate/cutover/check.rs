@@ -86,7 +86,8 @@ impl Cutover {
     /// under the fence: DDL makes no rows.
     pub(super) async fn check_shape(&self) -> Result<()> {
         let names = self.source_schema.tables.iter().map(|t| t.origin.name.to_string());
-        let now = self.source.describe(&Selection::new(names)?).await?;
+        let tables = self.tables.clone().map_or_else(|| Selection::new(names), Ok)?;
+        let now = self.source.describe(&tables).await?;
         same_shape(&self.source_schema, &now)
     }
 
@@ -135,6 +136,15 @@ fn refuse_lag(lag: Lag, options: &CutoverOptions) -> Result<Option<Duration>> {
 }
 
 fn same_shape(was: &Schema, now: &Schema) -> Result<()> {
+    if let Some(added) = now.tables.iter().find(|table| was.by_origin(&table.origin.name).is_none()) {
+        return Err(Error::new(
+            ErrorKind::SchemaChanged,
+            "a table that the run does not move has been added to the selection: exclude it, or drop the run and \
+             start anew",
+        )
+        .with("table", &added.origin.name)
+        .during("cutover.check"));
+    }
     let changed = |table: &Table, what: &str| {
         Err(Error::new(
             ErrorKind::SchemaChanged,
@@ -155,6 +165,9 @@ fn same_shape(was: &Schema, now: &Schema) -> Result<()> {
         };
         if columns(table) != columns(found) || table.key != found.key {
             return changed(table, "has other columns or another key");
+        }
+        if table.origin.fingerprint != found.origin.fingerprint {
+            return changed(table, "has another shape");
         }
         if table.origin.id != found.origin.id {
             return changed(table, "was made anew");

@@ -57,7 +57,7 @@ pub use steps::{Armed, Checked, Drained, Fenced, Held, Prepared, Sequenced, Swit
 
 use crate::connect::{Epoch, Finding, RunName, Sink, Source};
 use crate::gate::{GateControl, NoGate};
-use crate::schema::Schema;
+use crate::schema::{Schema, Selection};
 use crate::{Error, ErrorKind, Result};
 
 /// A cutover that has not begun: whom it moves, and how.
@@ -71,6 +71,7 @@ pub struct Cutover {
     target_schema: Arc<Schema>,
     follower: Arc<dyn Follower>,
     gate: Arc<dyn GateControl>,
+    tables: Option<Selection>,
     target: String,
     findings: Vec<Finding>,
     options: CutoverOptions,
@@ -97,6 +98,7 @@ impl Cutover {
             target_schema,
             follower,
             gate: Arc::new(NoGate),
+            tables: None,
             target: "another database".to_owned(),
             findings: Vec::new(),
             options: CutoverOptions::default(),
@@ -107,6 +109,14 @@ impl Cutover {
     #[must_use]
     pub fn gate(mut self, gate: Arc<dyn GateControl>) -> Self {
         self.gate = gate;
+        self
+    }
+
+    /// The run's own choice of tables: under the fence no other table may
+    /// match it than those that were moved. Default: just those.
+    #[must_use]
+    pub fn tables(mut self, tables: Selection) -> Self {
+        self.tables = Some(tables);
         self
     }
 
