@@ -31,7 +31,7 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { seed: 1, workers: 3, pace: Duration::from_millis(3) }
+        Self { seed: 1, workers: 3, pace: Duration::from_millis(25) }
     }
 }
 
