@@ -220,15 +220,20 @@ impl Verified {
 async fn finish(s: &mut Session) -> Result<()> {
     let (plan, slot, ready) = (&s.plan, &mut s.sequences, &mut s.ready);
     let work = bounded(s.clock.until(), "cutover.finish", async move {
-        if let Some(source) = plan.source.capabilities().sequences {
-            *slot = source.read(&plan.source_schema).await?;
-        }
-        if let Some(target) = plan.sink.capabilities().sequences {
-            target.set(&plan.target_schema, slot, plan.options.sequence_margin).await?;
-        }
         // From the asking on: an answer that is lost must be undone as well.
         *ready = true;
-        plan.sink.prepare(&plan.run, &plan.target_schema, Step::Ready).await
+        let sequences = async {
+            if let Some(source) = plan.source.capabilities().sequences {
+                *slot = source.read(&plan.source_schema).await?;
+            }
+            if let Some(target) = plan.sink.capabilities().sequences {
+                target.set(&plan.target_schema, slot, plan.options.sequence_margin).await?;
+            }
+            Ok(())
+        };
+        // Side by side: writers wait for the longer of the two.
+        let tables = plan.sink.prepare(&plan.run, &plan.target_schema, Step::Ready);
+        futures::try_join!(sequences, tables).map(drop)
     });
     s.lease.during(s.plan.source_fence()?, work).await
 }
