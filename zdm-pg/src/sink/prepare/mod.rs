@@ -79,10 +79,15 @@ pub async fn prepare(config: &PgConfig, run: &RunName, schema: &Schema, step: St
 impl Work<'_> {
     /// Names with their schemas, functions that may call what comes later, and
     /// a lock that falls with the session.
+    ///
+    /// No statement waits for the disk: OK because what relies on a step (the
+    /// run's phase, the end of a seal) is a later, durable commit of the same
+    /// server, which flushes the log up to it; and after a crash each step is
+    /// made again.
     async fn settle(&self) -> Result<()> {
         let sql = format!(
             "SET search_path = ''; SET check_function_bodies = off; SET statement_timeout = 0; \
-             SET zdm.run = {}; SELECT pg_catalog.pg_advisory_lock(hashtextextended('zdm.prepare', 0))",
+             SET synchronous_commit = off; SET zdm.run = {}; SELECT pg_catalog.pg_advisory_lock(hashtextextended('zdm.prepare', 0))",
             quote_literal(self.run.as_str())
         );
         self.control.batch_execute(&sql).await.during("sink.prepare")
