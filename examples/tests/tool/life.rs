@@ -121,6 +121,20 @@ async fn a_cutover_with_no_follower_is_done_by_itself() {
 }
 
 #[tokio::test]
+async fn a_cutover_that_is_given_up_leaves_the_source_open() {
+    let case = Case::new("given_up", SHOP).await;
+    let blocker = case.source.connect().await.unwrap();
+    case.summary(&["migrate"]).await;
+    blocker.batch_execute("BEGIN; UPDATE customer SET name = 'busy' WHERE id = 1").await.unwrap();
+    case.zdm(&["migrate", "--cutover", "--deadline", "1"]).await.fails(&["customer"]);
+    case.source.execute("INSERT INTO customer (name) VALUES ('served')").await.unwrap();
+    assert!(case.target.execute("DELETE FROM customer").await.is_err(), "the target was opened");
+    blocker.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(case.summary(&["migrate", "--cutover"]).await["state"], "switched");
+    case.equal().await;
+}
+
+#[tokio::test]
 async fn a_dry_run_changes_nothing_and_patterns_choose() {
     let case = Case::new("patterns", SHOP).await;
     case.source

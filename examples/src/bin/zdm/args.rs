@@ -100,7 +100,8 @@ pub(crate) struct Cutover {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Limits {
-    /// Seconds in which a cutover must be done, or it is given up
+    /// Seconds in which a cutover must be done, or it is given up; a
+    /// following process that is asked to cut over goes by its own
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) deadline: u64,
 }

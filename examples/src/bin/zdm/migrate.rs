@@ -54,13 +54,16 @@ pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     }
     watcher.finish();
     let status = migration.status().borrow().clone();
+    let record = migration.state().await?.map(|state| state.record);
+    // Stopped in its copy, it stands where the stream will begin.
+    let durable = record.as_ref().and_then(|record| record.position.as_ref().map(ToString::to_string));
     output.summary(&Summary {
         state,
-        tables: migration.state().await?.map_or(0, |state| state.record.tables.len()),
+        tables: record.map_or(0, |record| record.tables.len()),
         rows_copied: status.rows_copied,
         changes_applied: status.changes_applied,
         seconds: began.elapsed().as_secs_f64(),
-        position,
+        position: position.or(durable),
         pause_ms,
     });
     Ok(ExitCode::SUCCESS)
