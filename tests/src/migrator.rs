@@ -92,7 +92,7 @@ impl Migrator {
     }
 
     /// Waits until its status is as wanted; `false` when the process has ended before.
-    pub async fn status(&mut self, wanted: impl Fn(&Value) -> bool) -> bool {
+    pub async fn status(&mut self, wanted: impl Fn(&Value) -> bool + Send + Sync) -> bool {
         self.until(|event, _| event["event"] == "status" && wanted(&event["status"])).await.is_some()
     }
 
@@ -161,7 +161,7 @@ impl Migrator {
         &self.status
     }
 
-    async fn until(&mut self, wanted: impl Fn(&Value, &Self) -> bool) -> Option<Value> {
+    async fn until(&mut self, wanted: impl Fn(&Value, &Self) -> bool + Send) -> Option<Value> {
         loop {
             let line =
                 within(&format!("an event behind {}", self.status), self.out.next_line()).await.unwrap()?;

@@ -1,10 +1,10 @@
 //! A live PostgreSQL database moves to another PostgreSQL, while an
 //! application writes and things break.
 //!
-//! The default suite is a seeded subset. The whole:
+//! The default suite is one seed with ten kills. More of it:
 //!
 //! ```text
-//! ZDM_TEST_KILLS=60 ZDM_TEST_SEED=7 cargo test -p zdm-tests --test pg_e2e -- --include-ignored
+//! ZDM_TEST_KILLS=60 ZDM_TEST_SEED=7 cargo test -p zdm-tests --test pg_e2e
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]

@@ -73,9 +73,10 @@ fn statement(random: &mut Rng) -> String {
         ),
         // Keys that move far, with cells that the log does not carry.
         10 => format!("UPDATE account SET id = id + 1000000 WHERE id = {id}"),
-        11 => format!(
+        11 => {
             "UPDATE account SET id = id - 1000000 WHERE id = (SELECT max(id) FROM account WHERE id > 1000000)"
-        ),
+                .to_owned()
+        }
         12 => format!("DELETE FROM account WHERE id = {id}"),
         13 => format!(
             "WITH gone AS (DELETE FROM account WHERE id = {id} RETURNING *) SELECT count(*) FROM gone; \
