@@ -90,7 +90,8 @@ async fn ranges_cover_every_row_once() {
         let rows = fixture.db.query(&format!("SELECT {} FROM {name}", shown.join(", "))).await.unwrap();
         let mut there: Vec<Vec<_>> =
             rows.into_iter().map(|row| row.into_iter().flatten().collect()).collect();
-        (found.sort(), there.sort());
+        found.sort();
+        there.sort();
         assert!(found == there, "{name}: {} rows read, {} there", found.len(), there.len());
     }
 }
