@@ -2,7 +2,9 @@
 //!
 //! What the log itself tells of its end is only how far the server has
 //! *decoded*. So the server is asked, over a connection of its own: nobody
-//! waits for the answer, and nothing but the display depends on it.
+//! waits for the answer. Until it has come once, [`Head::position`] is unknown:
+//! how far we have read says nothing of how much there is, and who goes by the
+//! end of the log would stop at the first commit of a backlog.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +12,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use zdm_core::Result;
 use zdm_core::connect::Head;
 
 use crate::config::PgConfig;
 use crate::connect::Control;
+use crate::error::OrPg;
 use crate::position::Lsn;
+use crate::snapshot::point;
 
 /// How often the server is asked.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -25,6 +30,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Gauge {
     head: watch::Sender<Head>,
+    /// Zero until the server was asked.
     end: AtomicU64,
     handed: AtomicU64,
 }
@@ -45,12 +51,15 @@ impl Gauge {
     /// Everything up to here was handed over.
     pub(super) fn handed_over(&self, position: Lsn) {
         self.handed.store(position.0, Ordering::Relaxed);
-        self.end.fetch_max(position.0, Ordering::Relaxed);
         self.publish();
     }
 
     fn publish(&self) {
         let (end, handed) = (self.end.load(Ordering::Relaxed), self.handed.load(Ordering::Relaxed));
+        if end == 0 {
+            return;
+        }
+        let end = end.max(handed);
         let now = Head { position: Some(Lsn(end).into()), bytes_behind: end.saturating_sub(handed) };
         self.head.send_if_modified(|head| {
             let modified = *head != now;
@@ -68,6 +77,7 @@ impl Poller {
     pub(super) fn start(config: Arc<PgConfig>, control: Control, gauge: Arc<Gauge>) -> Self {
         Self(tokio::spawn(async move {
             let mut control = Some(control);
+            let mut known = false;
             loop {
                 let session = match control.take() {
                     Some(session) => session,
@@ -75,17 +85,23 @@ impl Poller {
                         Ok(session) => session,
                         Err(error) => {
                             tracing::debug!(%error, "cannot ask for the end of the log");
-                            tokio::time::sleep(PAUSE).await;
+                            tokio::time::sleep(if known { PAUSE } else { INTERVAL }).await;
                             continue;
                         }
                     },
                 };
-                if let Some(end) = ask(&session).await {
-                    gauge.log_ends(end);
-                    control = Some(session);
-                    tokio::time::sleep(INTERVAL).await;
-                } else {
-                    tokio::time::sleep(PAUSE).await;
+                match ask(&session, known).await {
+                    Ok(end) => {
+                        gauge.log_ends(end);
+                        known = true;
+                        control = Some(session);
+                        tokio::time::sleep(INTERVAL).await;
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "cannot ask for the end of the log");
+                        // Somebody may wait for the first answer.
+                        tokio::time::sleep(if known { PAUSE } else { INTERVAL }).await;
+                    }
                 }
             }
         }))
@@ -98,9 +114,29 @@ impl Drop for Poller {
     }
 }
 
-async fn ask(control: &Control) -> Option<Lsn> {
-    let statement = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
-                                 ELSE pg_catalog.pg_current_wal_flush_lsn() END::text";
-    let row = control.query_one(statement, &[]).await.ok()?;
-    row.try_get::<_, Option<&str>>(0).ok()??.parse().ok()
+/// The end of the log. The first one may be somebody's goal: it is seen to that
+/// it is flushed, so that the stream reaches it though nothing more is written.
+async fn ask(control: &Control, known: bool) -> Result<Lsn> {
+    let row = control.query_one(&format!("SELECT {}", point::END), &[]).await.during("changes.head")?;
+    let end = point::end(&row)?;
+    if !known {
+        point::flushed(control, end).await?;
+    }
+    Ok(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_unknown_until_the_server_was_asked() {
+        let (gauge, head) = Gauge::new(Lsn(10));
+        gauge.handed_over(Lsn(20));
+        assert_eq!(*head.borrow(), Head::default(), "a commit is not the end of the log");
+        gauge.log_ends(Lsn(100));
+        assert_eq!(*head.borrow(), Head { position: Some(Lsn(100).into()), bytes_behind: 80 });
+        gauge.handed_over(Lsn(120));
+        assert_eq!(*head.borrow(), Head { position: Some(Lsn(120).into()), bytes_behind: 0 });
+    }
 }

@@ -21,7 +21,7 @@
 mod moment;
 mod order;
 mod plan;
-mod point;
+pub(crate) mod point;
 mod pool;
 mod range;
 mod read;

@@ -52,7 +52,7 @@ fn before_header(lsn: Lsn, segment: u64, block: u64) -> Lsn {
 /// one. Where neither comes (what is unflushed is of a transaction that is
 /// still open), a transaction of ours that has a number and nothing else is
 /// committed, and takes the rest with it.
-pub(super) async fn flushed(control: &Control, goal: Lsn) -> Result<()> {
+pub(crate) async fn flushed(control: &Control, goal: Lsn) -> Result<()> {
     let goal = goal.to_string();
     let started = tokio::time::Instant::now();
     loop {
