@@ -437,6 +437,20 @@ fn a_table_without_a_key_loses_one_row_at_a_time_and_the_right_one() {
 }
 
 #[test]
+fn a_table_without_a_key_loses_the_right_one_of_rows_that_its_collation_takes_for_one() {
+    test(async {
+        let case = case(
+            "CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+             CREATE TABLE f (a text COLLATE blind, b text); INSERT INTO f VALUES ('A', 'x'), ('a', 'x')",
+        )
+        .await;
+        let f = table("f", &[("a", DataType::text()), ("b", DataType::text())], Key::FullRow);
+        case.apply(|log| log.delete(&f, [s("a"), s("x")]).unwrap()).await.unwrap();
+        case.expect("SELECT a, b FROM f", &["A|x"]).await;
+    });
+}
+
+#[test]
 fn truncate_empties_what_came_before_and_nothing_behind() {
     test(async {
         let (case, t) = (case(PLAIN).await, plain());

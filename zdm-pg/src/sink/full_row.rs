@@ -55,10 +55,16 @@ pub(super) async fn apply(session: &Client, shape: &Shape, work: InOrder<'_>) ->
 
 /// Deletes one row whose columns all have that text. By their text, since
 /// some types have no equality, and since equal is not the same: of two rows
-/// with 1.0 and 1.00 the right one must go.
+/// with 1.0 and 1.00 the right one must go. The collation, since a cast to
+/// text keeps the column's, to which 'a' and 'A' may be one.
 fn delete_one(shape: &Shape) -> String {
     let same = |(at, column): (usize, &super::shape::Written)| {
-        format!("f.{}::text IS NOT DISTINCT FROM (${}::text)::{}::text", column.name, at + 1, column.base)
+        format!(
+            "f.{}::text COLLATE \"C\" IS NOT DISTINCT FROM (${}::text)::{}::text COLLATE \"C\"",
+            column.name,
+            at + 1,
+            column.base
+        )
     };
     let same: Vec<String> = shape.columns.iter().enumerate().map(same).collect();
     format!(
