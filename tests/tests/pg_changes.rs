@@ -557,7 +557,7 @@ async fn a_slot_that_is_gone_or_made_anew_is_refused() {
     let start = source.begin().await;
     source.db.execute("SELECT pg_drop_replication_slot('zdm_anew')").await.unwrap();
     for result in
-        [probe::check(&source.config, &source.run, &start).await, source.open(&start).await.map(|_| ())]
+        [probe::check(&source.config, &source.run, &source.schema, &start).await, source.open(&start).await.map(|_| ())]
     {
         let error = result.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Gap);
@@ -565,12 +565,12 @@ async fn a_slot_that_is_gone_or_made_anew_is_refused() {
     }
     source.db.execute("INSERT INTO t VALUES (1)").await.unwrap();
     source.db.execute("SELECT pg_create_logical_replication_slot('zdm_anew', 'pgoutput')").await.unwrap();
-    let error = probe::check(&source.config, &source.run, &start).await.unwrap_err();
+    let error = probe::check(&source.config, &source.run, &source.schema, &start).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Gap);
     // A beginning of the same run replaces it.
     let again = source.begin().await;
     assert!(at(&again) > at(&start));
-    probe::check(&source.config, &source.run, &again).await.unwrap();
+    probe::check(&source.config, &source.run, &source.schema, &again).await.unwrap();
     // Somebody else's is left alone.
     source.db.execute("SELECT pg_drop_replication_slot('zdm_anew'), pg_create_logical_replication_slot('zdm_anew', 'test_decoding')").await.unwrap();
     let error = probe::begin(&source.config, &source.run, &source.schema).await.unwrap_err();
@@ -578,6 +578,33 @@ async fn a_slot_that_is_gone_or_made_anew_is_refused() {
     probe::release(&source.config, &source.run).await.unwrap();
     let left = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'zdm_anew'";
     assert_eq!(source.db.value(left).await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn a_publication_that_gives_less_than_the_run_needs_is_refused() {
+    let ddl = "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY)";
+    let source = Source::new(server().await, "lesser", ddl, &["t", "u"]).await;
+    let start = source.begin().await;
+    for (alter, words) in [
+        ("ALTER PUBLICATION zdm_lesser DROP TABLE u", "lacks the table public.u"),
+        ("ALTER PUBLICATION zdm_lesser SET TABLE t, u WHERE (id > 1)", "only some rows or columns"),
+        ("ALTER PUBLICATION zdm_lesser SET TABLE t (id), u", "only some rows or columns"),
+        (
+            "ALTER PUBLICATION zdm_lesser SET TABLE t, u; ALTER PUBLICATION zdm_lesser SET (publish = 'insert')",
+            "does not publish insert, update, delete and truncate",
+        ),
+        ("DROP PUBLICATION zdm_lesser", "is gone"),
+    ] {
+        source.db.execute(alter).await.unwrap();
+        for result in [
+            probe::check(&source.config, &source.run, &source.schema, &start).await,
+            source.open(&start).await.map(|_| ()),
+        ] {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Gap, "{alter}: {error}");
+            assert!(error.to_string().contains(words), "{alter}: {error}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -19,8 +19,8 @@ pub async fn begin(config: &PgConfig, run: &RunName, schema: &Schema) -> Result<
     slot::begin(config, run, schema).await
 }
 
-pub async fn check(config: &PgConfig, run: &RunName, resume: &Position) -> Result<()> {
-    slot::check(config, run, resume).await
+pub async fn check(config: &PgConfig, run: &RunName, schema: &Schema, resume: &Position) -> Result<()> {
+    slot::check(config, run, schema, resume).await
 }
 
 pub async fn release(config: &PgConfig, run: &RunName) -> Result<()> {

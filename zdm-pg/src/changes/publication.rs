@@ -51,7 +51,15 @@ pub(super) async fn ensure(
         None => Made::Now,
         Some(found) if found.comment.as_deref() == Some(&mark(run)) => Made::Before,
         Some(found) => {
-            found.gives(control, name, &tables).await?;
+            if let Some(lack) = found.lack(control, name, &tables).await? {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!(
+                        "the publication was not made by this run and {lack}: change it, or configure another name"
+                    ),
+                )
+                .with("publication", name));
+            }
             return Ok(Made::Before);
         }
     };
@@ -84,6 +92,27 @@ pub(super) async fn ensure(
     })?;
     transaction.commit().await.during("changes.publish")?;
     Ok(made)
+}
+
+/// Whether a run that goes on still gets every change. What was written while
+/// the publication lacked something is lost, also if it was mended since, so
+/// nothing is mended here.
+///
+/// # Errors
+/// `Gap` when the publication is gone or gives less than the run needs.
+pub(super) async fn check(control: &Control, name: &str, schema: &Schema) -> Result<()> {
+    let lack = match found(control, name).await? {
+        None => Some("is gone".to_owned()),
+        Some(found) => found.lack(control, name, &listed(control, schema).await?).await?,
+    };
+    match lack {
+        None => Ok(()),
+        Some(lack) => Err(Error::new(
+            ErrorKind::Gap,
+            format!("the run's publication {lack}, so changes may be lost: drop the run and start anew"),
+        )
+        .with("publication", name)),
+    }
 }
 
 /// Drops the publication if a run of ours made it.
@@ -184,15 +213,9 @@ async fn found(control: &Control, name: &str) -> Result<Option<Found>> {
 }
 
 impl Found {
-    /// Refuses somebody else's publication that would lose changes.
-    async fn gives(&self, control: &Control, name: &str, tables: &[TableName]) -> Result<()> {
-        let lacks = |what: &str| {
-            Err(Error::new(
-                ErrorKind::Conflict,
-                format!("the publication was not made by this run and {what}: change it, or configure another name"),
-            )
-            .with("publication", name))
-        };
+    /// What it lacks of what the run needs, as a predicate.
+    async fn lack(&self, control: &Control, name: &str, tables: &[TableName]) -> Result<Option<String>> {
+        let lacks = |what: &str| Ok(Some(what.to_owned()));
         if !self.whole {
             return lacks("does not publish insert, update, delete and truncate");
         }
@@ -244,6 +267,6 @@ impl Found {
             }
             return lacks(&format!("lacks the table {schema}.{table}"));
         }
-        Ok(())
+        Ok(None)
     }
 }

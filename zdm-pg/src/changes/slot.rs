@@ -57,15 +57,22 @@ pub(crate) async fn begin(config: &PgConfig, run: &RunName, schema: &Schema) -> 
     }
 }
 
-/// Whether a stream can still begin at the run's progress. Makes nothing.
+/// Whether a stream can still begin at the run's progress, and is of all the
+/// run's tables. Makes nothing.
 ///
 /// # Errors
 /// `Gap` when what comes next is lost, or may be; `Conflict` when another
 /// reader has the slot for longer than a moment.
-pub(crate) async fn check(config: &PgConfig, run: &RunName, resume: &Position) -> Result<()> {
+pub(crate) async fn check(
+    config: &PgConfig,
+    run: &RunName,
+    schema: &Schema,
+    resume: &Position,
+) -> Result<()> {
     let resume = Lsn::of(resume)?;
     let name = names::slot(config, run);
     let control = Control::connect(config, "check").await?;
+    publication::check(&control, &names::publication(config, run), schema).await?;
     let until = Instant::now() + LINGER;
     loop {
         let state = State::read(&control, &name).await?.ok_or_else(|| gone(&name))?;

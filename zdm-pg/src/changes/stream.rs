@@ -59,7 +59,7 @@ enum Handed {
 /// reader has the slot; those of connecting.
 pub(crate) async fn open(config: &Arc<PgConfig>, options: StreamOptions) -> Result<Changes> {
     let from = Lsn::of(&options.from)?;
-    slot::check(config, &options.run, &options.from).await?;
+    slot::check(config, &options.run, &options.schema, &options.from).await?;
     let (slot, publication) = (names::slot(config, &options.run), names::publication(config, &options.run));
     let control = Control::connect(config, "catalog").await?;
     let mut decoder = Decoder::new(&options.schema, from, lookup::next_transaction(&control).await?);

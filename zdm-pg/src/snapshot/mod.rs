@@ -59,7 +59,7 @@ pub(crate) async fn open(
     let start = match resume {
         None => slot::begin(config, run, schema).await?,
         Some(position) => {
-            slot::check(config, run, position).await?;
+            slot::check(config, run, schema, position).await?;
             position.clone()
         }
     };
