@@ -52,7 +52,7 @@ impl PgCheckpoint {
         match self.idle.lock().await.take() {
             Some(session) if !session.is_closed() => Ok(session),
             _ => {
-                let session = Control::connect(&self.config, "checkpoint").await?;
+                let session = Control::holding(&self.config, "checkpoint").await?;
                 durable(&session).await?;
                 Ok(session)
             }

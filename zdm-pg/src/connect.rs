@@ -94,6 +94,19 @@ impl Control {
         Ok(control)
     }
 
+    /// The same for a session that may hold what others wait for, and that no
+    /// large answer comes through: if our host vanishes, the server ends it,
+    /// and with it its locks, within a minute.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub(crate) async fn holding(config: &PgConfig, purpose: &str) -> Result<Self> {
+        let control = Self::connect(config, purpose).await?;
+        control.batch_execute(session::GIVE_UP).await.during("connect.settle")?;
+        Ok(control)
+    }
+
     /// The server's version as a number: 150018 for 15.18.
     pub(crate) fn server_version_num(&self) -> u32 {
         self.server_version_num

@@ -52,7 +52,7 @@ impl PgFence {
     }
 
     async fn session(&self) -> Result<Control> {
-        let session = Control::connect(&self.config, "fence").await?;
+        let session = Control::holding(&self.config, "fence").await?;
         durable(&session).await?;
         Ok(session)
     }
@@ -84,7 +84,7 @@ impl Fence for PgFence {
     }
 
     async fn hold(&self, run: &RunName, schema: &Schema, options: HoldOptions) -> Result<Box<dyn Hold>> {
-        let mut session = Control::connect(&self.config, "hold").await?;
+        let mut session = Control::holding(&self.config, "hold").await?;
         durable(&session).await?;
         seal::make(&mut session, self.config.schema()).await?;
         let beside = self.session().await?;

@@ -19,7 +19,7 @@ const SETTINGS: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; S
     SET enable_bitmapscan = off; SET jit = off; SET client_min_messages = warning";
 
 pub(super) async fn open(config: &PgConfig, run: &RunName, purpose: &str) -> Result<Control> {
-    let session = Control::connect(config, purpose).await?;
+    let session = Control::holding(config, purpose).await?;
     durable(&session).await?;
     // The seal on the target's tables lets this run through.
     let run = format!("SET zdm.run = {}; {SETTINGS}", quote_literal(run.as_str()));

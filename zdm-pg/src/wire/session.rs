@@ -9,7 +9,7 @@
 use crate::config::PgConfig;
 
 /// Name and value, neither of which needs quoting.
-const SETTINGS: [(&str, &str); 19] = [
+const SETTINGS: [(&str, &str); 22] = [
     // How values look.
     ("client_encoding", "UTF8"),
     ("datestyle", "ISO,MDY"),
@@ -33,7 +33,18 @@ const SETTINGS: [(&str, &str); 19] = [
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
     ("default_transaction_deferrable", "off"),
+    // When our host vanishes, the server ends what we had open within a
+    // minute, not within the hours that its system waits by default.
+    ("tcp_keepalives_idle", "15"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "4"),
 ];
+
+/// For sessions that hold what others wait for: an answer that was sent to a
+/// host that vanished keeps the keepalives from asking, so it is given up too.
+/// Not for sessions that send rows: a reader that is slow on purpose would be
+/// taken for one that is gone.
+pub(crate) const GIVE_UP: &str = "SET tcp_user_timeout = 30000";
 
 /// The value of the start-up parameter `options`: the user's, then ours,
 /// which win.
@@ -90,6 +101,7 @@ mod tests {
         let options = options(&config);
         assert!(options.starts_with("-c work_mem=4MB -c client_encoding=UTF8 "));
         assert!(options.contains(" -c search_path= -c "));
+        assert!(options.contains(" -c tcp_keepalives_idle=15 -c "), "a host that vanished is noticed");
     }
 
     #[test]

@@ -37,7 +37,7 @@ SELECT n.nspname, c.relname
 /// When the database fails or a right is missing; calling again is safe.
 pub async fn drop_run(config: &PgConfig, run: &RunName) -> Result<()> {
     let room = "sink.drop";
-    let mut control = Control::connect(config, "drop").await?;
+    let mut control = Control::holding(config, "drop").await?;
     let tx = control.transaction().await.during(room)?;
     let ours = quote_ident(config.schema());
     // Before anything else: a seal outlives the row that has opened it.
