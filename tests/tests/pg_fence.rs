@@ -365,6 +365,33 @@ async fn opening_waits_for_no_lock_and_sealing_again_is_not_fooled() {
     assert_eq!(home.database.value(triggers).await.unwrap(), "0");
 }
 
+/// A reader must not make the moment of the cutover wait.
+#[tokio::test]
+async fn a_hold_removes_an_open_seal_so_that_sealing_waits_for_no_reader() {
+    let home = home("stale").await;
+    home.fence.seal(&home.run, &home.schema, "it is being filled").await.unwrap();
+    let reader = home.writer().await;
+    let read = "BEGIN; SELECT count(*) FROM \"App\".t, \"App\".p";
+    reader.batch_execute(read).await.unwrap();
+    home.fence.unseal(&home.run, &home.schema).await.unwrap();
+    let triggers = "SELECT count(*) FROM pg_trigger WHERE tgname = 'zdm_seal'";
+    assert_ne!(home.database.value(triggers).await.unwrap(), "0");
+    // While it reads, the hold is not had; and it is told who is in the way.
+    let error = home.quick(300).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    reader.batch_execute("COMMIT").await.unwrap();
+
+    let record = home.record();
+    home.fence.swap(&home.run, None, Some(&record)).await.unwrap();
+    let hold = home.hold().await;
+    assert_eq!(home.database.value(triggers).await.unwrap(), "0");
+    reader.batch_execute(read).await.unwrap();
+    let sealed = SwitchRecord { state: SwitchState::Switched, ..record.clone() };
+    tokio::time::timeout(PATIENCE, hold.seal(&record, &sealed)).await.unwrap().unwrap();
+    assert!(home.database.execute("INSERT INTO \"App\".t VALUES (99)").await.is_err());
+    reader.batch_execute("COMMIT").await.unwrap();
+}
+
 #[tokio::test]
 async fn the_record_is_swapped_only_if_it_is_what_was_expected() {
     let home = home("records").await;

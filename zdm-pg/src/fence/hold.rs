@@ -51,6 +51,7 @@ impl PgHold {
         let mut tables = tables::find(&*session, schema).await?;
         let mut taking = Taking { session: &session, beside: &beside, deadline, blockers: Vec::new() };
         loop {
+            taking.sweep(ours, &tables, options.patience).await?;
             taking.all(&tables, options.patience).await?;
             let now = tables::find(&*session, schema).await?;
             let same = now.iter().map(|t| t.oid).eq(tables.iter().map(|t| t.oid));
@@ -78,6 +79,28 @@ struct Taking<'a> {
 }
 
 impl Taking<'_> {
+    /// Removes the triggers of seals that were taken off. That waits for
+    /// readers, which must not happen at the moment of the cutover.
+    async fn sweep(&mut self, ours: &str, tables: &[Found], patience: Duration) -> Result<()> {
+        for (oid, drop) in seal::stale(&**self.session, ours, tables).await? {
+            loop {
+                self.session.batch_execute("BEGIN").await.during("fence.hold")?;
+                let dropped = self.lock(&drop, patience.min(self.left()), &[oid]).await?;
+                let end = if dropped { "COMMIT" } else { "ROLLBACK" };
+                self.session.batch_execute(end).await.during("fence.hold")?;
+                if dropped {
+                    break;
+                }
+                let pause = patience.mul_f64(0.5 + fastrand::f64());
+                if self.left() <= pause {
+                    return Err(self.in_the_way());
+                }
+                tokio::time::sleep(pause).await;
+            }
+        }
+        Ok(())
+    }
+
     async fn all(&mut self, tables: &[Found], patience: Duration) -> Result<()> {
         let oids: Vec<Oid> = tables.iter().map(|t| t.oid).collect();
         let names: Vec<String> = tables.iter().map(|t| format!("ONLY {}", t.name)).collect();

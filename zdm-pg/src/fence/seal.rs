@@ -8,6 +8,7 @@
 //! seal's number is never used again.
 
 use tokio_postgres::GenericClient;
+use tokio_postgres::types::Oid;
 use zdm_core::connect::RunName;
 use zdm_core::{ErrorKind, Result};
 
@@ -108,7 +109,8 @@ pub(super) async fn put<C: GenericClient + Sync>(
             Some([of, number, _]) if of == run.as_str() && !opened.contains(number) => continue,
             _ => {}
         }
-        // Creating and enabling take no more than the hold has already.
+        // Creating and enabling take no more than the hold has already; a hold
+        // has removed open seals before.
         sql += &format!(
             "{drop}CREATE TRIGGER {trigger} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {name} \
              FOR EACH STATEMENT EXECUTE FUNCTION {function}({run}, {seal}, {reason}); \
@@ -121,6 +123,19 @@ pub(super) async fn put<C: GenericClient + Sync>(
         );
     }
     session.batch_execute(&sql).await.during("fence.seal")
+}
+
+/// The tables with a seal that was taken off and whose trigger is still there,
+/// each with what removes it.
+pub(super) async fn stale<C: GenericClient + Sync>(
+    session: &C,
+    ours: &str,
+    tables: &[Found],
+) -> Result<Vec<(Oid, String)>> {
+    let opened = opened(session, ours, tables).await?;
+    let is_open = |t: &&Found| number(t).is_some_and(|number| opened.iter().any(|open| open == number));
+    let drop = |t: &Found| format!("DROP TRIGGER IF EXISTS {} ON {}", quote_ident(SEAL_TRIGGER), t.name);
+    Ok(tables.iter().filter(is_open).map(|t| (t.oid, drop(t))).collect())
 }
 
 /// Which of the seals on the tables were taken off.
