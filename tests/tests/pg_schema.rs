@@ -220,8 +220,12 @@ async fn refused(server: &Postgres) {
     target.execute(r#"drop table "Shop".plain, "Shop".booking"#).await.unwrap();
     prepare(&to, &run(), &schema, Step::Bare).await.unwrap();
     // The run's own table may hold rows; for another run it is in the way.
-    target.execute(r#"insert into "Shop".plain values (1, 'x')"#).await.ok();
+    target.execute(r#"insert into "Shop".plain values (1, 'x')"#).await.unwrap();
     prepare(&to, &run(), &schema, Step::Keyed).await.unwrap();
+    // But not when the run begins: it would copy them once more.
+    let error = prepare(&to, &run(), &schema, Step::Bare).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains("Shop.plain holds rows of an earlier run"), "{error}");
     let other: RunName = "other".parse().unwrap();
     let error = prepare(&to, &other, &schema, Step::Bare).await.unwrap_err();
     assert!(error.to_string().contains("belongs to run ugly"), "{error}");

@@ -35,6 +35,11 @@ async fn refuse_conflicts(work: &Work<'_>, state: &State, step: Step) -> Result<
     for table in work.tables() {
         let name = &table.name;
         if state.is_made(work.run, name) {
+            // A run that has copied anything is past this step: the rows are
+            // of one whose record is gone, and would be there twice.
+            if step == Step::Bare && holds_rows(work, table).await? {
+                conflicts.push(format!("{name} holds rows of an earlier run of this name"));
+            }
             continue;
         }
         let Some(existing) = state.table(name) else {

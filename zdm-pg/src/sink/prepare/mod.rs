@@ -3,8 +3,9 @@
 //! Every step looks first and makes only what is missing, so that a killed
 //! one is simply called again. Which tables a run may write to is kept in
 //! `zdm.made`, in the transaction that made or accepted each of them: a table
-//! that stands there is the run's own, rows and all; any other must be empty
-//! and of the same columns, or the run is refused before anything is made.
+//! that stands there is the run's own, and from `Keyed` on its rows are; at
+//! `Bare` every table must be empty, and one that is not the run's own of the
+//! same columns, or the run is refused before anything is made.
 //!
 //! | step | what is made |
 //! |---|---|
@@ -57,7 +58,7 @@ struct Work<'a> {
 /// `Rejected` when rows break a constraint, `Permission` when a right is
 /// missing. Calling again is safe after any error and after a kill.
 pub async fn prepare(config: &PgConfig, run: &RunName, schema: &Schema, step: Step) -> Result<()> {
-    let control = Control::connect(config, "prepare").await?;
+    let control = Control::holding(config, "prepare").await?;
     let mut work = Work { control, run, schema, ours: config.schema() };
     work.settle().await?;
     bare::make(&mut work, step).await?;
