@@ -377,7 +377,7 @@ async fn a_hold_removes_an_open_seal_so_that_sealing_waits_for_no_reader() {
     let triggers = "SELECT count(*) FROM pg_trigger WHERE tgname = 'zdm_seal'";
     assert_ne!(home.database.value(triggers).await.unwrap(), "0");
     // While it reads, the hold is not had; and it is told who is in the way.
-    let error = home.quick(300).await.unwrap_err();
+    let error = home.quick(300).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     reader.batch_execute("COMMIT").await.unwrap();
 
