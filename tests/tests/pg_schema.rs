@@ -327,7 +327,8 @@ async fn fingerprints(server: &Postgres) {
     source
         .execute(
             "create table t (id int primary key, name text); insert into t values (1, 'a');
-             create table p (id int) partition by range (id); create table p1 partition of p for values from (0) to (9)",
+             create table p (id int) partition by range (id); create table p1 partition of p for values from (0) to (9);
+             alter table t add column fast int default 7",
         )
         .await
         .unwrap();
@@ -346,6 +347,12 @@ async fn fingerprints(server: &Postgres) {
         "create index on t (name)",
         "vacuum full pg_attribute",
         "vacuum freeze pg_attribute",
+        // Routine, and its rows are in the log.
+        "create table p2 partition of p for values from (9) to (99)",
+        "create table p3 partition of p for values from (99) to (999) partition by range (id)",
+        "insert into p values (10)",
+        "vacuum full pg_attribute",
+        "drop table p3",
     ] {
         source.execute(housekeeping).await.unwrap();
         assert_eq!(prints().await, last, "{housekeeping}");
@@ -357,8 +364,11 @@ async fn fingerprints(server: &Postgres) {
         // It rewrites every row and logs none.
         ("alter table t alter column name type varchar(9) using upper(name)", 1),
         ("alter table t rename column name to label", 1),
-        ("create table p2 partition of p for values from (9) to (99)", 0),
-        ("alter table p detach partition p1", 0),
+        ("alter table t alter column fast type int using fast + 1", 1),
+        // What they bring and take is in no log.
+        ("create table p4 (id int); insert into p4 values (1000); alter table p attach partition p4 for values from (1000) to (2000)", 0),
+        ("begin; create table p5 (id int); alter table p attach partition p5 for values from (2000) to (3000); commit", 0),
+        ("alter table p detach partition p4", 0),
     ] {
         source.execute(ddl).await.unwrap();
         let now = prints().await;

@@ -25,8 +25,7 @@ use zdm_core::Result;
 use zdm_core::schema::{Column, Constraint, Key, Schema, Selection, Table};
 
 pub(crate) use self::cells::Cells;
-#[allow(unused_imports, reason = "the snapshot, which asks for it at each chunk, is being built")]
-pub(crate) use self::fingerprint::fingerprint;
+pub(crate) use self::fingerprint::{fingerprint, has_its_partitions};
 use self::fingerprint::fingerprints;
 use self::objects::RawIndex;
 use self::relations::Relation;

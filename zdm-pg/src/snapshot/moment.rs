@@ -41,7 +41,9 @@ impl Moment {
             }
         })?;
         let moment = Self::take(control, table).await?;
-        if schema::fingerprint(&**control, table.origin.id).await? != table.origin.fingerprint {
+        if schema::fingerprint(&**control, table.origin.id).await? != table.origin.fingerprint
+            || !schema::has_its_partitions(&**control, table).await?
+        {
             return Err(changed("its columns or partitions are others"));
         }
         Ok(moment)
