@@ -114,17 +114,12 @@
 //! * Several hosts in one URL, service files and GSSAPI are not understood.
 
 mod assess;
-#[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod changes;
-#[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod checkpoint;
 pub mod config;
-#[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod connect;
-#[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod error;
 mod fence;
-#[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod position;
 pub mod rights;
 mod same;
@@ -134,7 +129,6 @@ pub mod sink;
 mod snapshot;
 mod source;
 mod types;
-#[allow(dead_code, reason = "the rooms that use all of it are being built")]
 mod wire;
 
 pub use self::assess::PgAssess;

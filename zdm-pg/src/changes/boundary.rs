@@ -38,6 +38,7 @@ impl Boundary {
         Self { transaction: Transaction::Outside, reached: from, idle: false, newest }
     }
 
+    #[cfg(test)]
     pub(super) fn reached(&self) -> Lsn {
         self.reached
     }

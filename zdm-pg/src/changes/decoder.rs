@@ -64,6 +64,7 @@ impl Decoder {
     }
 
     /// Everything before this was decoded.
+    #[cfg(test)]
     pub(super) fn reached(&self) -> Lsn {
         self.boundary.reached()
     }

@@ -24,6 +24,7 @@ const MAX_RESULT: usize = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct Connection<S = Stream> {
     channel: Channel<S>,
+    #[cfg(any(test, feature = "failpoints"))]
     server_version_num: u32,
     process_id: i32,
     /// A command was sent and its answer not yet read to the end: set for the
@@ -92,7 +93,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if server_version_num == 0 {
             return Err(error::protocol("the server did not tell its version"));
         }
-        let mut connection = Self { channel, server_version_num, process_id, busy: false };
+        let mut connection = Self {
+            channel,
+            #[cfg(any(test, feature = "failpoints"))]
+            server_version_num,
+            process_id,
+            busy: false,
+        };
         let late = session::late_settings(server_version_num);
         if !late.is_empty() {
             connection.query(late).await?;
@@ -101,6 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// The server's version as a number: 150018 for 15.18.
+    #[cfg(any(test, feature = "failpoints"))]
     pub(crate) fn server_version_num(&self) -> u32 {
         self.server_version_num
     }

@@ -142,6 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CopyBoth<S> {
     /// # Errors
     ///
     /// `Connection` when the stream broke.
+    #[cfg(any(test, feature = "failpoints"))]
     pub(crate) async fn send_status(
         &mut self,
         written: Lsn,
