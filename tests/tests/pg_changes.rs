@@ -556,9 +556,10 @@ async fn a_slot_that_is_gone_or_made_anew_is_refused() {
     let source = Source::new(server().await, "anew", "CREATE TABLE t (id int PRIMARY KEY)", &["t"]).await;
     let start = source.begin().await;
     source.db.execute("SELECT pg_drop_replication_slot('zdm_anew')").await.unwrap();
-    for result in
-        [probe::check(&source.config, &source.run, &source.schema, &start).await, source.open(&start).await.map(|_| ())]
-    {
+    for result in [
+        probe::check(&source.config, &source.run, &source.schema, &start).await,
+        source.open(&start).await.map(|_| ()),
+    ] {
         let error = result.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Gap);
         assert!(error.to_string().contains("is gone"), "{error}");

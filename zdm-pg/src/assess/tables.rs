@@ -52,13 +52,13 @@ SELECT n.nspname, c.relname, c.relpersistence = 'u',
 pub(super) async fn assess(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
     let rows = look.control.query(TABLES, &[&look.oids, &crate::schema::SEAL_TRIGGER]).await;
     for row in rows.during("assess.tables")? {
-        table(&row, findings)?;
+        table(&row, look.control.server_version_num(), findings)?;
     }
     keys(look, findings);
     others(look, findings).await
 }
 
-fn table(row: &Row, findings: &mut Vec<Finding>) -> Result<()> {
+fn table(row: &Row, version: u32, findings: &mut Vec<Finding>) -> Result<()> {
     let (schema, name): (&str, &str) = (row.cell(0)?, row.cell(1)?);
     let (quoted, shown) = (quote_table(schema, name), format!("{schema}.{name}"));
     let (owner, user): (&str, &str) = (row.cell(12)?, row.cell(13)?);
@@ -110,6 +110,16 @@ fn table(row: &Row, findings: &mut Vec<Finding>) -> Result<()> {
     if row.cell(9)? {
         let message = "a partition on a foreign server is not in the log";
         tell(Severity::Blocker, "foreign_partition", message, Some("detach it, or exclude the table".into()));
+    }
+    if row.cell::<bool>(10)? && version < 130_000 {
+        let message = "before PostgreSQL 13 a partition that is made during the run is not published: its rows \
+                       would be lost";
+        tell(
+            Severity::Blocker,
+            "partitions_12",
+            message,
+            Some("upgrade the source, or exclude the table".into()),
+        );
     }
     if row.cell(10)? {
         let message =

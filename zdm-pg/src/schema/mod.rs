@@ -25,8 +25,8 @@ use zdm_core::Result;
 use zdm_core::schema::{Column, Constraint, Key, Schema, Selection, Table};
 
 pub(crate) use self::cells::Cells;
-pub(crate) use self::fingerprint::{fingerprint, has_its_partitions};
 use self::fingerprint::fingerprints;
+pub(crate) use self::fingerprint::{fingerprint, has_its_partitions};
 use self::objects::RawIndex;
 use self::relations::Relation;
 use crate::config::PgConfig;
