@@ -150,10 +150,14 @@ async fn work(url: String, worker: u64, options: LoadOptions, shared: Arc<Shared
         let _running = shared.pause.read().await;
         let session = match client.take() {
             Some(client) if !client.is_closed() => client,
-            _ => match connect(&url).await {
-                Some(client) => client,
-                None => continue,
-            },
+            gone => {
+                // Between two transactions nobody else notices it.
+                shared.lost.fetch_add(u64::from(gone.is_some()), Ordering::Relaxed);
+                match connect(&url).await {
+                    Some(client) => client,
+                    None => continue,
+                }
+            }
         };
         number += 1;
         match work::transaction(&session, &mut random, id, number).await {
