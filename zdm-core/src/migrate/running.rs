@@ -51,6 +51,8 @@ pub enum Outcome {
 pub struct Running {
     plan: Arc<Plan>,
     task: JoinHandle<Result<Outcome>>,
+    /// How the task ended, when [`followed`](Self::followed) was the one to see it.
+    outcome: Option<Outcome>,
     cancel: CancellationToken,
     status: watch::Receiver<Status>,
 }
@@ -62,7 +64,7 @@ impl Running {
         let token = cancel.clone();
         let ours = Arc::clone(&plan);
         let task = tokio::spawn(async move { ours.run(until, token).await });
-        Self { plan, task, cancel, status }
+        Self { plan, task, outcome: None, cancel, status }
     }
 
     /// How far it is, now.
@@ -82,13 +84,15 @@ impl Running {
     /// The run's own error if it ends before.
     pub async fn followed(&mut self) -> Result<()> {
         let followed = |status: &Status| status.phase >= Some(Phase::Following);
-        tokio::select! {
+        let outcome = tokio::select! {
+            biased;
             seen = self.status.wait_for(followed) => match seen {
                 Ok(_) => return Ok(()),
                 Err(_) => return Err(gone()),
             },
             ended = &mut self.task => ended.map_err(|_| gone())??,
         };
+        self.outcome = Some(outcome);
         if followed(&self.status.borrow()) {
             return Ok(());
         }
@@ -118,7 +122,10 @@ impl Running {
     /// # Errors
     /// The run's own error.
     pub async fn ended(&mut self) -> Result<Outcome> {
-        (&mut self.task).await.map_err(|_| gone())?
+        match self.outcome.take() {
+            Some(outcome) => Ok(outcome),
+            None => (&mut self.task).await.map_err(|_| gone())?,
+        }
     }
 
     /// Makes the target the active side, while the application goes on behind
