@@ -5,14 +5,15 @@
 //! ```text
 //! migrator --from URL --to URL [--run NAME] [--tables PATTERN]... [--chunk BYTES] [--jobs N]
 //!          [--budget BYTES] [--group BYTES] [--attempts N] [--until caught_up|cancelled]
-//!          [--kill-at POINT:N] [--hold-at POINT:N] [--fail POINT=ACTIONS]
+//!          [--cutover following] [--kill-at POINT:N] [--hold-at POINT:N] [--fail POINT=ACTIONS]
 //! ```
 //!
 //! `--kill-at` ends the process by SIGKILL as a failpoint is passed for the
 //! Nth time. `--hold-at` says `{"event":"held"}` there and waits for the line
 //! `go`. `--fail` gives a failpoint the actions of the crate `fail`. The line
-//! `stop` ends the run at a durable position, `cutover` cuts over, and the end
-//! of the input ends the process.
+//! `stop` ends the run at a durable position, `cutover` cuts over when it
+//! follows, as `--cutover following` does without being told, and the end of the
+//! input ends the process.
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
@@ -21,7 +22,9 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use zdm_core::migrate::{Migration, Options, Until};
+use zdm_core::gate::NoGate;
+use zdm_core::migrate::cutover::CutoverOptions;
+use zdm_core::migrate::{Migration, Options, Outcome, Until};
 use zdm_core::schema::Selection;
 use zdm_core::{Error, ErrorKind, Result};
 use zdm_pg::config::PgConfig;
@@ -80,8 +83,17 @@ async fn run() -> Result<Value> {
         Some(()) = ordered.recv() => return Err(Error::new(ErrorKind::Config, "a cutover was asked for too early")),
     }
     say(&json!({"event": "following"}));
-    let outcome = running.wait().await?;
-    Ok(json!({"event": "end", "outcome": outcome}))
+    if !args.cutover {
+        tokio::select! {
+            ended = running.ended() => return Ok(json!({"event": "end", "outcome": ended?})),
+            Some(()) = ordered.recv() => {}
+        }
+    }
+    // A start behind a killed cutover waits until this has run out.
+    let options = CutoverOptions::default().lease(std::time::Duration::from_secs(2));
+    let switch = running.cutover(Arc::new(NoGate), options).await?;
+    say(&json!({"event": "switched", "switch": switch}));
+    Ok(json!({"event": "end", "outcome": Outcome::Switched { position: Some(switch.position) }}))
 }
 
 /// What comes on the standard input.
@@ -108,12 +120,14 @@ struct Args {
     from: String,
     to: String,
     until: Until,
+    cutover: bool,
     options: Options,
 }
 
 impl Args {
     fn read(mut args: impl Iterator<Item = String>, gone: &Arc<Mutex<mpsc::Receiver<()>>>) -> Result<Self> {
         let (mut from, mut to, mut until) = (String::new(), String::new(), Until::Cancelled);
+        let mut cutover = false;
         let mut options = Options::default();
         options.idle_interval = std::time::Duration::from_millis(100);
         options.linger = std::time::Duration::from_millis(50);
@@ -133,6 +147,7 @@ impl Args {
                 "--attempts" => options.retry.attempts = number(&value)?,
                 "--until" if value == "caught_up" => until = Until::CaughtUp,
                 "--until" if value == "cancelled" => until = Until::Cancelled,
+                "--cutover" if value == "following" => cutover = true,
                 "--kill-at" => at(&value, kill)?,
                 "--hold-at" => {
                     let (point, gone) = (value.clone(), Arc::clone(gone));
@@ -152,7 +167,7 @@ impl Args {
         if !tables.is_empty() {
             options.tables = Selection::new(tables)?;
         }
-        Ok(Self { from, to, until, options })
+        Ok(Self { from, to, until, cutover, options })
     }
 }
 

@@ -74,6 +74,7 @@ impl Checked {
         };
         let lease = Lease::take(plan.source_fence()?, record, plan.options.lease).await?;
         tracing::info!(run = %plan.run, epoch = %plan.epoch, "cutover prepared");
+        fail::fail_point!("cutover::prepared");
         Ok(Prepared(Box::new(Session::new(plan, lease))))
     }
 }
@@ -103,6 +104,7 @@ impl Prepared {
         match s.lease.during(s.plan.source_fence()?, work).await {
             Ok(()) => {
                 s.clock.pause.gate_ms = s.clock.lap();
+                fail::fail_point!("cutover::held");
                 Ok(Held(self.0))
             }
             Err(error) => Err(self.0.abort(error).await),
@@ -134,6 +136,7 @@ impl Held {
         match s.lease.during(s.plan.source_fence()?, work).await {
             Ok(()) => {
                 s.clock.pause.fence_ms = s.clock.lap();
+                fail::fail_point!("cutover::fenced");
                 Ok(Fenced(self.0))
             }
             Err(error) => Err(self.0.abort(error).await),
@@ -174,6 +177,7 @@ async fn drain(s: &mut Session) -> Result<()> {
     s.lease.during(s.plan.source_fence()?, work).await?;
     s.check().await?;
     s.clock.pause.drain_ms = s.clock.lap();
+    fail::fail_point!("cutover::drained");
     Ok(())
 }
 
@@ -211,7 +215,10 @@ impl Verified {
     /// `Rejected` when a sequence or a constraint does not take it.
     pub async fn finish(mut self) -> Result<Sequenced> {
         match finish(&mut self.0).await {
-            Ok(()) => Ok(Sequenced(self.0)),
+            Ok(()) => {
+                fail::fail_point!("cutover::finished");
+                Ok(Sequenced(self.0))
+            }
             Err(error) => Err(self.0.abort(error).await),
         }
     }
@@ -280,6 +287,7 @@ impl Armed {
         let (Some(hold), Some(marker)) = (s.hold.take(), s.marker.clone()) else {
             return Err(self.0.abort(fallen()).await);
         };
+        fail::fail_point!("cutover::before_switch");
         let sealed = bounded(s.clock.until(), "cutover.switch", hold.seal(&old, &new)).await;
         if let Err(error) = sealed {
             match settle(s.plan.source_fence()?, &old, s.plan.options.settle).await {
@@ -292,6 +300,7 @@ impl Armed {
                 Outcome::Unknown(unknown) => return Err(unknown),
             }
         }
+        fail::fail_point!("cutover::after_switch");
         s.clock.pause.switch_ms = s.clock.lap();
         tracing::info!(run = %s.plan.run, position = %marker, "switched");
         let report = Switch {
@@ -368,6 +377,7 @@ impl Switched {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(std::time::Duration::from_secs(1));
         }
+        fail::fail_point!("cutover::opened");
         s.gate = None;
         if self.report.pause.open_ms == 0.0 {
             s.clock.pause.open_ms = s.clock.lap();
