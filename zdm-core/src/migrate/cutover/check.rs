@@ -8,6 +8,9 @@ use crate::connect::{Finding, Phase, Severity, SwitchState};
 use crate::schema::{Schema, Selection, Table};
 use crate::{Error, ErrorKind, Result};
 
+/// How often the lag is looked at while it does not fit.
+const LAG_POLL: Duration = Duration::from_millis(50);
+
 /// What the checks expect of the pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -37,8 +40,7 @@ impl Cutover {
         if let Some(sequences) = self.source.capabilities().sequences {
             sequences.read(&self.source_schema).await?;
         }
-        let lag = self.follower.lag();
-        let drain = refuse_lag(lag, &self.options)?;
+        let (lag, drain) = self.lag_that_fits().await?;
         let hold = if self.options.try_hold { Some(self.try_hold().await?) } else { None };
         Ok(Forecast { lag, drain, hold })
     }
@@ -89,6 +91,22 @@ impl Cutover {
         let tables = self.tables.clone().map_or_else(|| Selection::new(names), Ok)?;
         let now = self.source.describe(&tables).await?;
         same_shape(&self.source_schema, &now)
+    }
+
+    /// The lag, once it fits the drain's budget, which is how long it may take
+    /// to: a stream that has just been opened counts as behind until its
+    /// server has said that nothing of what is between concerns it. Nobody
+    /// is kept waiting yet.
+    async fn lag_that_fits(&self) -> Result<(Lag, Option<Duration>)> {
+        let until = tokio::time::Instant::now() + self.options.drain;
+        loop {
+            let lag = self.follower.lag();
+            match refuse_lag(lag, &self.options) {
+                Ok(drain) => return Ok((lag, drain)),
+                Err(error) if tokio::time::Instant::now() >= until => return Err(error),
+                Err(_) => tokio::time::sleep(LAG_POLL).await,
+            }
+        }
     }
 
     async fn try_hold(&self) -> Result<Duration> {
