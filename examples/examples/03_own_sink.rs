@@ -66,11 +66,11 @@ impl Writer for Lines {
         Ok(())
     }
 
-    /// `Ok` means durable, as far as standard output can be.
     async fn flush(&mut self) -> Result<()> {
         Ok(())
     }
 
+    /// `Ok` means durable, as far as standard output can be.
     async fn commit(&mut self, _: Progress) -> Result<()> {
         let mut out = std::io::stdout().lock();
         let written = out.write_all(&self.pending).and_then(|()| out.flush());

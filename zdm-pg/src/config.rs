@@ -2,7 +2,7 @@
 //!
 //! Users know the words already: a `postgres://` URL or libpq's
 //! `key=value` string, the `PG…` environment variables, `~/.pgpass`, and the
-//! six `sslmode`s mean here what they mean to `psql`. Everything is checked
+//! five `sslmode`s mean here what they mean to `psql`. Everything is checked
 //! once, in [`PgConfigBuilder::build`]; a [`PgConfig`] that exists is valid.
 //!
 //! ```

@@ -130,7 +130,8 @@ pub enum Purpose {
     /// Chunks of the initial copy into tables without rows of these keys:
     /// append, as fast as it goes.
     Load,
-    /// Changes, idempotently: DESIGN's rule of order and coalescing.
+    /// Changes, idempotently and in the order of the log; [`apply`](crate::apply)
+    /// coalesces them.
     Apply,
 }
 

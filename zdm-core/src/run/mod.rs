@@ -8,6 +8,7 @@
 //! | `reread` | rows that the stream does not carry whole |
 //! | `retry` | again after an error that a retry can help |
 //! | `status` | what can be watched |
+//! | `throttle` | the copy's speed, bounded |
 //!
 //! Between the three cursors of a stream (received, applied, acknowledged)
 //! stand two rules. A position is *applied* when the sink has made it durable
