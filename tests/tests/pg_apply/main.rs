@@ -1,0 +1,12 @@
+//! Rows and progress in a real target: what the writers leave there is
+//! compared with plain SQL.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]
+
+mod fixture;
+mod full_row;
+mod groups;
+mod keys;
+mod progress;
+mod session;
+mod unique;

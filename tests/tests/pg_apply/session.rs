@@ -1,0 +1,133 @@
+//! What a writer's session and statements are set to: triggers and actions
+//! off, identities forced, commits durable, with few rights.
+
+use std::sync::Arc;
+
+use zdm_core::connect::{Epoch, Progress, Purpose, Record, RunName, Sink, WriterOptions};
+use zdm_core::schema::{Column, DataType, Generated, Key, Schema, Table, TableName};
+use zdm_pg::PgSink;
+use zdm_pg::config::PgConfig;
+
+use crate::fixture::*;
+
+#[test]
+fn foreign_key_actions_and_triggers_stay_off() {
+    test(async {
+        let case = case(
+            "CREATE TABLE t (id bigint PRIMARY KEY, u bigint UNIQUE, v text);
+             CREATE TABLE child (id bigint PRIMARY KEY, t bigint REFERENCES t ON DELETE CASCADE);
+             CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.v = ''spoiled''; RETURN NEW; END';
+             CREATE TRIGGER spoil BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION spoil();
+             SET session_replication_role = replica;
+             INSERT INTO t VALUES (1, 1, 'a'), (2, 2, 'b'); INSERT INTO child VALUES (1, 1), (2, 2)",
+        )
+        .await;
+        let t = plain();
+        case.apply(|log| {
+            log.delete(&t, [n(1), SAME, SAME]).unwrap();
+            log.insert(&t, [n(1), n(1), s("aa")]).unwrap();
+            log.update(&t, Old::None, [n(2), n(22), SAME]).unwrap();
+        })
+        .await
+        .unwrap();
+        case.expect("SELECT * FROM t ORDER BY id", &["1|1|aa", "2|22|b"]).await;
+        case.expect("SELECT count(*) FROM child", &["2"]).await;
+    });
+}
+
+#[test]
+fn generated_columns_are_left_out_and_identities_are_forced() {
+    test(async {
+        let case = case(
+            "CREATE TABLE g (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v bigint,
+                twice bigint GENERATED ALWAYS AS (v * 2) STORED);
+             CREATE TABLE i (id bigint PRIMARY KEY, no bigint GENERATED ALWAYS AS IDENTITY, v text)",
+        )
+        .await;
+        let mut twice = Column::new("twice", INT);
+        twice.generated = Some(Generated { expression: "v * 2".into(), stored: true });
+        let columns = vec![Column::new("id", INT), Column::new("v", INT), twice];
+        let g = Arc::new(Table::new(ENGINE, TableName::new("public", "g"), columns, Key::Columns(vec![0])));
+        let columns = [("id", INT), ("no", INT), ("v", DataType::text())];
+        let i = table("i", &columns, Key::Columns(vec![0]));
+        case.apply(|log| {
+            log.insert(&g, [n(7), n(1), SAME]).unwrap();
+            log.insert(&g, [n(8), n(2), SAME]).unwrap();
+            log.insert(&i, [n(1), n(100), s("a")]).unwrap();
+        })
+        .await
+        .unwrap();
+        case.apply(|log| {
+            log.update(&g, Old::None, [n(7), n(10), SAME]).unwrap();
+            log.update(&g, key(8), [n(9), n(2), SAME]).unwrap();
+            log.update(&i, Old::None, [n(1), n(101), SAME]).unwrap();
+        })
+        .await
+        .unwrap();
+        case.expect("SELECT * FROM g ORDER BY id", &["7|10|20", "9|2|4"]).await;
+        case.expect("SELECT * FROM i", &["1|101|a"]).await;
+    });
+}
+
+#[test]
+fn commits_are_durable_and_the_seal_is_passed() {
+    test(async {
+        let case = case(
+            "CREATE TABLE t (id bigint PRIMARY KEY, u bigint, v text);
+             CREATE FUNCTION sealed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF current_setting('zdm.run', true) IS DISTINCT FROM 'main' THEN RAISE 'sealed'; END IF;
+                IF current_setting('synchronous_commit') <> 'on' THEN RAISE 'not durable'; END IF;
+                RETURN NULL; END $$;
+             CREATE TRIGGER zdm_seal BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON t EXECUTE FUNCTION sealed();
+             ALTER TABLE t ENABLE ALWAYS TRIGGER zdm_seal",
+        )
+        .await;
+        let off = format!("ALTER DATABASE {} SET synchronous_commit = off", case.database.name());
+        case.database.execute(&off).await.unwrap();
+        let t = plain();
+        case.apply(|log| log.insert(&t, [n(1), n(1), s("")]).unwrap()).await.unwrap();
+        case.apply(|log| log.truncate(vec![Arc::clone(&t)])).await.unwrap();
+        assert!(case.database.execute("INSERT INTO t VALUES (2)").await.is_err());
+    });
+}
+
+#[test]
+fn a_user_without_rights_beyond_its_tables_can_do_it_all() {
+    test(async {
+        let server = server().await;
+        let user = server.create_user("mover", "").await.unwrap();
+        let database = server.create_database("case_rights").await.unwrap();
+        server.execute("GRANT CREATE ON DATABASE case_rights TO mover").await.unwrap();
+        database.execute("CREATE SCHEMA own AUTHORIZATION mover").await.unwrap();
+        let url = database.url_as(&user.name, &user.password);
+        let (own, driver) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(driver);
+        own.batch_execute("CREATE TABLE own.t (id bigint PRIMARY KEY, u bigint UNIQUE, v text)")
+            .await
+            .unwrap();
+        let sink = PgSink::new(PgConfig::parse(&url).unwrap());
+        let checkpoint = sink.checkpoint().unwrap();
+        let mut record = Record::new(RunName::default(), sink.identity().await.unwrap());
+        record.position = Some(position(0));
+        checkpoint.create(&record).await.unwrap();
+        let columns = [("id", INT), ("u", INT), ("v", DataType::text())];
+        let t = Table::clone(&table("t", &columns, Key::Columns(vec![0])));
+        let t = Arc::new(Table::new(ENGINE, TableName::new("own", "t"), t.columns, t.key));
+        let options =
+            WriterOptions::new(RunName::default(), Epoch(1), Purpose::Apply, Arc::new(Schema::default()));
+        let mut writer = sink.writer(options).await.unwrap();
+        writer
+            .write(batch(|log| {
+                log.truncate(vec![Arc::clone(&t)]);
+                log.insert(&t, [n(1), n(1), s("a")]).unwrap();
+                log.update(&t, key(1), [n(2), n(1), SAME]).unwrap();
+            }))
+            .await
+            .unwrap();
+        let (from, to) = (position(0), position(1));
+        writer.commit(Progress::Stream { from, to, changes: 2, goals: vec![position(9)] }).await.unwrap();
+        assert_eq!(database.value("SELECT id FROM own.t").await.unwrap(), "2");
+        let state = checkpoint.load(&RunName::default()).await.unwrap().unwrap();
+        assert_eq!(state.record.goals, [position(9)]);
+    });
+}

@@ -1,0 +1,66 @@
+//! Unique values that change hands inside a group.
+
+use zdm_core::connect::Purpose;
+
+use crate::fixture::*;
+
+#[test]
+fn unique_values_swap_and_move_down_a_chain() {
+    test(async {
+        let case = case(PLAIN).await;
+        let t = plain();
+        case.database.execute("INSERT INTO t VALUES (1, 10, 'a'), (2, 20, 'b'), (3, 30, 'c')").await.unwrap();
+        case.apply(|log| {
+            // Through a value that the group never shows; the text stays.
+            log.update(&t, Old::None, [n(1), n(99), SAME]).unwrap();
+            log.update(&t, Old::None, [n(2), n(10), SAME]).unwrap();
+            log.update(&t, Old::None, [n(1), n(20), SAME]).unwrap();
+            log.insert(&t, [n(4), n(30), s("d")]).unwrap();
+            log.update(&t, Old::None, [n(3), n(40), s("cc")]).unwrap();
+        })
+        .await
+        .unwrap();
+        case.expect("SELECT * FROM t ORDER BY id", &["1|20|a", "2|10|b", "3|40|cc", "4|30|d"]).await;
+        // A unique index over an expression that comes while a writer is open.
+        let mut writer = case.writer(Purpose::Apply, 1).await.unwrap();
+        writer.write(batch(|log| log.update(&t, Old::None, [n(1), n(20), SAME]).unwrap())).await.unwrap();
+        writer.commit(case.next()).await.unwrap();
+        case.database.execute("CREATE UNIQUE INDEX ON t (upper(v)) WHERE id > 0").await.unwrap();
+        let swap = batch(|log| {
+            log.update(&t, Old::None, [n(1), n(20), s("x")]).unwrap();
+            log.update(&t, Old::None, [n(2), n(10), s("a")]).unwrap();
+            log.update(&t, Old::None, [n(1), n(20), s("b")]).unwrap();
+        });
+        writer.write(swap).await.unwrap();
+        writer.commit(case.next()).await.unwrap();
+        case.expect("SELECT * FROM t ORDER BY id", &["1|20|b", "2|10|a", "3|40|cc", "4|30|d"]).await;
+    });
+}
+
+#[test]
+fn partitions_take_their_rows_and_their_own_unique_indexes_are_respected() {
+    test(async {
+        let case = case(
+            "CREATE TABLE t (id bigint, u bigint, v text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+             CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10);
+             CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (10) TO (20);
+             CREATE UNIQUE INDEX ON t1 (u);
+             INSERT INTO t VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 3, 'c')",
+        )
+        .await;
+        let t = plain();
+        case.apply(|log| {
+            log.update(&t, Old::None, [n(1), n(9), SAME]).unwrap();
+            log.update(&t, Old::None, [n(2), n(1), SAME]).unwrap();
+            log.update(&t, Old::None, [n(1), n(2), SAME]).unwrap();
+            log.update(&t, key(3), [n(13), n(3), SAME]).unwrap();
+        })
+        .await
+        .unwrap();
+        case.expect(
+            "SELECT tableoid::regclass, * FROM t ORDER BY id",
+            &["t1|1|2|a", "t1|2|1|b", "t2|13|3|c"],
+        )
+        .await;
+    });
+}
