@@ -10,6 +10,7 @@ use zdm_core::connect::{Progress, Writer, WriterOptions};
 use zdm_core::schema::{Table, TableName};
 use zdm_core::{Error, ErrorKind, Result};
 
+use super::commit::commit;
 use super::full_row;
 use super::shape::Shape;
 use super::stage::{Stage, Staged};
@@ -114,6 +115,7 @@ impl Apply {
         let again = |row: &Merged<'_>| reads_again && !row.is_complete();
         let fixed = stage.fixed(session).await?;
         let staged = stage.fill(session, &outcomes, again).await?;
+        fail::fail_point!("apply::staged");
         let mut missing: Vec<Merged<'g>> = outcomes
             .iter()
             .filter_map(|outcome| if let Outcome::Put(row) = outcome { Some(*row) } else { None })
@@ -123,14 +125,17 @@ impl Apply {
         if staged.deletes + puts > 0 {
             let delete = stage.shape.delete(&stage.name);
             stage.execute(session, delete, None).await?;
+            fail::fail_point!("apply::deleted");
         }
         let updates = staged.masks.iter().map(|mask| mask.updates).sum::<u64>() + staged.puts - puts;
         if update(session, stage, &staged).await? < updates {
             puts += self.find_missing(stage, &outcomes, &mut missing).await?;
         }
+        fail::fail_point!("apply::updated");
         if puts > 0 {
             let insert = stage.shape.insert(&stage.name);
             stage.execute(session, insert, None).await?;
+            fail::fail_point!("apply::inserted");
         }
         Ok(missing)
     }
@@ -192,7 +197,9 @@ impl Apply {
             names.push(self.shape(table).await?.only.clone());
         }
         let truncate = format!("TRUNCATE {}", names.join(", "));
-        self.session.batch_execute(&truncate).await.during("sink.truncate")
+        self.session.batch_execute(&truncate).await.during("sink.truncate")?;
+        fail::fail_point!("apply::truncated");
+        Ok(())
     }
 
     /// The staging table of a table, taken out: put it back.
@@ -252,7 +259,7 @@ impl Writer for Apply {
         self.apply_held().await?;
         self.begin().await?;
         advance(&*self.session, &self.schema, &self.options.run, self.options.epoch, &progress).await?;
-        self.session.batch_execute("COMMIT").await.during("sink.commit")?;
+        commit(&self.session).await?;
         self.stages.values_mut().for_each(Stage::reset);
         self.open = false;
         self.spent = false;

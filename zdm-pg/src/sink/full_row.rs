@@ -33,6 +33,7 @@ pub(super) async fn apply(session: &Client, shape: &Shape, work: InOrder<'_>) ->
                 }
             };
             delete(session, shape, statement, &row).await?;
+            fail::fail_point!("apply::row_deleted");
         }
         let Some(after) = row.after() else { continue };
         let into = match &mut copy {

@@ -10,6 +10,7 @@ use zdm_core::schema::Table;
 use zdm_core::{Error, ErrorKind, Result};
 
 use super::apply::spent;
+use super::commit::commit;
 use super::copy::Copy;
 use super::shape::Shape;
 use crate::checkpoint::advance;
@@ -66,6 +67,7 @@ impl Load {
                 copy.field(Some(image.cell(column.at))).await.map_err(named)?;
             }
             copy.end_row();
+            fail::fail_point!("load::row");
         }
         self.copy = Some(copy);
         Ok(())
@@ -116,9 +118,10 @@ impl Writer for Load {
     async fn commit(&mut self, progress: Progress) -> Result<()> {
         spent(&mut self.spent)?;
         self.finish_copy().await?;
+        fail::fail_point!("load::copied");
         self.begin().await?;
         advance(&*self.session, &self.schema, &self.options.run, self.options.epoch, &progress).await?;
-        self.session.batch_execute("COMMIT").await.during("sink.commit")?;
+        commit(&self.session).await?;
         self.open = false;
         self.spent = false;
         Ok(())

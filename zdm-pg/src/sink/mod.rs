@@ -8,12 +8,14 @@
 //! copy        rows on their way in by COPY
 //! load        the writer of chunks
 //! apply       the writer of changes: grouping, transactions
+//! commit      the end of both writers' transactions
 //! stage       one table's temporary staging table, and what it holds
 //! statements  the SQL between staging table and table
 //! full_row    changes of tables without a key
 //! ```
 
 mod apply;
+mod commit;
 mod copy;
 mod full_row;
 mod load;
