@@ -273,7 +273,7 @@ impl Inner {
                 super::decode_core(self.bytes_of(offset, len, super::Format::Core))
             }
             Cell::Value { offset, len, format: format @ super::Format::Native(number) } => {
-                self.encoding.decode(column, number, self.bytes_of(offset, len, format))
+                self.encoding.decode(column.decoded_by(), number, self.bytes_of(offset, len, format))
             }
         }
     }

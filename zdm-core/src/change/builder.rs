@@ -282,7 +282,7 @@ impl Assembler {
             }
             (Cell::Value { offset, len, format: Format::Native(format) }, Some(Parent(parent))) => {
                 let bytes = parent.native.get(range(offset, len)).ok_or_else(elsewhere)?;
-                parent.encoding.decode(column, format, bytes)
+                parent.encoding.decode(column.decoded_by(), format, bytes)
             }
             (Cell::Value { .. }, None) => Err(elsewhere()),
             (Cell::Null, _) => Ok(Value::Null),

@@ -52,13 +52,15 @@ impl Source for MemorySource {
         let sequences = state.sequences.values().filter(|sequence| ours(&sequence.owner));
         let sequences = sequences
             .map(|sequence| Sequence {
+                origin: None,
+                increment: sequence.value.increment,
                 name: sequence.value.name.clone(),
                 owner: sequence.owner.clone(),
                 identity: false,
                 definition: sequence.end.to_string(),
             })
             .collect();
-        Ok(Schema { tables, definitions: Vec::new(), sequences })
+        Ok(Schema { tables, sequences, ..Schema::default() })
     }
 
     async fn snapshot(

@@ -1,9 +1,11 @@
 //! One column of a table.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::DataType;
+use super::{DataType, Expr};
 
 /// A type as its own engine writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -34,6 +36,31 @@ pub enum Identity {
     ByDefault,
 }
 
+/// When the engine counts two texts of a column as equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub struct Equality {
+    /// `a` equals `A` (also where the engine folds other things with it).
+    pub ignores_case: bool,
+    /// `e` equals `é`.
+    pub ignores_accents: bool,
+    /// `a` equals `a` with blanks behind it.
+    pub ignores_trailing_blanks: bool,
+}
+
+impl Equality {
+    /// Equal when the same, to the octet.
+    pub const EXACT: Self =
+        Self { ignores_case: false, ignores_accents: false, ignores_trailing_blanks: false };
+
+    /// Whether everything that the other counts as equal is so here, and more.
+    pub fn is_coarser_than(self, other: Self) -> bool {
+        (self.ignores_case && !other.ignores_case)
+            || (self.ignores_accents && !other.ignores_accents)
+            || (self.ignores_trailing_blanks && !other.ignores_trailing_blanks)
+    }
+}
+
 /// One column of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -42,19 +69,40 @@ pub struct Column {
     pub name: SmolStr,
     /// Its neutral type.
     pub data_type: DataType,
-    /// Its type in the engine that the table comes from. The decoder of
-    /// native cells goes by it, so stages leave it alone.
+    /// Its type in the language that the table is [written](super::Table::written)
+    /// in: at first that of the engine that it comes from, behind a
+    /// [conversion](super::conversion) the target's. Stages leave it alone.
     pub native: NativeType,
+    /// The column as the source described it, once a conversion has given it
+    /// another type: native cells are decoded by that. See
+    /// [`decoded_by`](Self::decoded_by).
+    #[serde(default)]
+    pub origin: Option<Arc<Self>>,
     /// Whether it can hold null.
     pub nullable: bool,
     /// Its default, in the engine's own language.
     pub default: Option<String>,
+    /// What its default or its computation says, in words that every engine
+    /// knows, where it has such.
+    #[serde(default)]
+    pub neutral: Option<Expr>,
+    /// What the engine sets it to when the row changes and nobody sets it
+    /// (MySQL's `ON UPDATE`), in the engine's own language.
+    #[serde(default)]
+    pub on_update: Option<String>,
     /// What computes it, if nobody writes it.
     pub generated: Option<Generated>,
     /// Whether the engine numbers it.
     pub identity: Option<Identity>,
     /// Its collation, where it is not the database's own.
     pub collation: Option<String>,
+    /// The character set of its octets, where the engine has one for each
+    /// column (`latin1`); text is Unicode once it is decoded.
+    #[serde(default)]
+    pub charset: Option<SmolStr>,
+    /// When two of its texts are equal.
+    #[serde(default)]
+    pub equality: Equality,
     /// Its comment.
     pub comment: Option<String>,
 }
@@ -66,11 +114,16 @@ impl Column {
             name: name.into(),
             data_type,
             native: NativeType::default(),
+            origin: None,
             nullable: true,
             default: None,
+            neutral: None,
+            on_update: None,
             generated: None,
             identity: None,
             collation: None,
+            charset: None,
+            equality: Equality::EXACT,
             comment: None,
         }
     }
@@ -87,6 +140,11 @@ impl Column {
     pub fn native(mut self, name: impl Into<SmolStr>, id: u32) -> Self {
         self.native = NativeType { name: name.into(), id };
         self
+    }
+
+    /// The column by which native cells are decoded.
+    pub fn decoded_by(&self) -> &Self {
+        self.origin.as_deref().unwrap_or(self)
     }
 
     /// Whether a writer sets it (a generated column is never set).

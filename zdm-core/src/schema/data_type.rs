@@ -84,6 +84,17 @@ pub enum DataType {
         /// The labels, in the type's order.
         labels: Arc<[String]>,
     },
+    /// Any number of a list of labels; a value is the labels that it has, in
+    /// the type's order, with commas between them.
+    Set {
+        /// The labels, in the type's order. None has a comma in it.
+        labels: Arc<[String]>,
+    },
+    /// A year with no day: 0, or 1901 to 2155. Its values are whole numbers.
+    Year,
+    /// A shape on a plane or on the earth. A value is octets: the number of
+    /// its reference system (32 bits, little-endian), then its WKB.
+    Geometry,
     /// An array of any number of dimensions.
     Array(Arc<Self>),
     /// A type of its engine alone, moved by its text form.
@@ -141,6 +152,9 @@ impl fmt::Display for DataType {
             Self::Json => f.write_str("json"),
             Self::Bits { length, fixed } => sized(f, if *fixed { "bits" } else { "varbits" }, length),
             Self::Enum { labels } => write!(f, "enum of {}", labels.len()),
+            Self::Set { labels } => write!(f, "set of {}", labels.len()),
+            Self::Year => f.write_str("year"),
+            Self::Geometry => f.write_str("geometry"),
             Self::Array(of) => write!(f, "array of {of}"),
             Self::Native => f.write_str("native"),
         }

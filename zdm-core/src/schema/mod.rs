@@ -10,16 +10,19 @@
 //! or a writer may key its per-table work on the pointer.
 
 mod column;
+pub mod conversion;
 mod data_type;
+mod expression;
 mod object;
 mod selection;
 mod table;
 
-pub use column::{Column, Generated, Identity as IdentityColumn, NativeType};
+pub use column::{Column, Equality, Generated, Identity as IdentityColumn, NativeType};
 pub use data_type::DataType;
+pub use expression::{Expr, Function, Operator, Syntax, Words};
 pub use object::{
-    Constraint, ConstraintKind, Definition, DefinitionKind, ForeignKey, Index, Partition, Schema, Sequence,
-    Trigger,
+    Action, Condition, Constraint, ConstraintKind, Definition, DefinitionKind, ForeignKey, Index, IndexKey,
+    IndexMethod, KeyPart, Partition, Schema, Sequence, Trigger, Unmoved, UnmovedKind,
 };
 pub use selection::Selection;
-pub use table::{Key, Origin, Table, TableName};
+pub use table::{Key, Origin, Table, TableName, Written};

@@ -1,11 +1,12 @@
 //! What surrounds the tables: indexes, constraints, triggers, types,
 //! sequences. Each keeps the statement of its own engine.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Table, TableName};
+use super::{Expr, Table, TableName};
 
 /// An index that no constraint owns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,11 +15,102 @@ pub struct Index {
     pub name: String,
     /// Whether it forbids equal keys.
     pub unique: bool,
-    /// Its columns by name, where it is over plain columns alone.
+    /// Its columns by name, where it is over whole plain columns alone, of
+    /// all rows, and of the ordered kind.
     pub columns: Option<Vec<String>>,
+    /// What it is over, key by key; empty where the engine's crate cannot say.
+    pub keys: Vec<IndexKey>,
+    /// What it is made for.
+    pub method: IndexMethod,
+    /// The rows that are in it, where it is not all of them.
+    pub filter: Option<Condition>,
     /// The engine's own CREATE INDEX. Empty once a stage has renamed one of
     /// its columns: it is then made from the neutral parts.
     pub definition: String,
+}
+
+impl Index {
+    /// An index of the ordered kind over whole columns.
+    pub fn new(name: impl Into<String>, unique: bool, columns: Vec<String>) -> Self {
+        Self {
+            name: name.into(),
+            unique,
+            keys: columns.iter().map(IndexKey::column).collect(),
+            columns: Some(columns),
+            method: IndexMethod::Ordered,
+            filter: None,
+            definition: String::new(),
+        }
+    }
+
+    /// The same, with the engine's own statement.
+    #[must_use]
+    pub fn defined(mut self, definition: impl Into<String>) -> Self {
+        self.definition = definition.into();
+        self
+    }
+}
+
+/// One key of an index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexKey {
+    /// What it is.
+    pub part: KeyPart,
+    /// How many characters (octets, for octets) of it are in the index, where
+    /// it is not all of them.
+    pub prefix: Option<u32>,
+    /// Whether it runs from large to small.
+    pub descending: bool,
+}
+
+impl IndexKey {
+    /// A whole column, from small to large.
+    pub fn column(name: impl Into<String>) -> Self {
+        Self { part: KeyPart::Column(name.into()), prefix: None, descending: false }
+    }
+
+    /// The column, where it is one.
+    pub fn as_column(&self) -> Option<&str> {
+        match &self.part {
+            KeyPart::Column(name) => Some(name),
+            KeyPart::Expression(_) => None,
+        }
+    }
+}
+
+/// What one key of an index is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyPart {
+    /// A column.
+    Column(String),
+    /// What is computed from columns.
+    Expression(Condition),
+}
+
+/// An expression over the columns of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// In the engine's own language.
+    pub native: String,
+    /// In words that every engine knows, where it has such.
+    pub neutral: Option<Expr>,
+}
+
+/// What an index is made for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum IndexMethod {
+    /// Equality and order.
+    #[default]
+    Ordered,
+    /// Words of a text.
+    FullText,
+    /// Shapes.
+    Spatial,
+    /// Something else, by the engine's own name: `gin`, `brin`.
+    Other(String),
 }
 
 /// What a constraint forbids.
@@ -38,7 +130,10 @@ pub enum ConstraintKind {
         columns: Vec<String>,
     },
     /// A row for which an expression is false.
-    Check,
+    Check {
+        /// The expression in words that every engine knows, where it has such.
+        neutral: Option<Expr>,
+    },
     /// Two rows whose expressions overlap.
     Exclusion,
     /// A row whose parent is not there.
@@ -57,6 +152,47 @@ pub struct ForeignKey {
     /// Whether the engine itself changes child rows when the parent changes
     /// (`CASCADE`, `SET NULL`, `SET DEFAULT`).
     pub acts: bool,
+    /// What becomes of child rows when their parent is deleted.
+    #[serde(default)]
+    pub on_delete: Action,
+    /// What becomes of child rows when their parent's key changes.
+    #[serde(default)]
+    pub on_update: Action,
+}
+
+/// What a foreign key does to child rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Refuses, at the end of the statement or transaction.
+    #[default]
+    NoAction,
+    /// Refuses at once.
+    Restrict,
+    /// Does to them what was done to the parent.
+    Cascade,
+    /// Sets them to null.
+    SetNull,
+    /// Sets them to their default.
+    SetDefault,
+}
+
+impl Action {
+    /// Whether child rows change.
+    pub const fn acts(self) -> bool {
+        matches!(self, Self::Cascade | Self::SetNull | Self::SetDefault)
+    }
+
+    /// In standard SQL.
+    pub const fn sql(self) -> &'static str {
+        match self {
+            Self::NoAction => "NO ACTION",
+            Self::Restrict => "RESTRICT",
+            Self::Cascade => "CASCADE",
+            Self::SetNull => "SET NULL",
+            Self::SetDefault => "SET DEFAULT",
+        }
+    }
 }
 
 /// A constraint of a table.
@@ -131,6 +267,13 @@ pub struct Definition {
 pub struct Sequence {
     /// Its name.
     pub name: TableName,
+    /// The name that it has at its source, where a conversion has given it
+    /// another: the values that are read there bear that name.
+    #[serde(default)]
+    pub origin: Option<TableName>,
+    /// What it adds each time.
+    #[serde(default = "one")]
+    pub increment: i64,
     /// The table and column that it numbers, where it belongs to one.
     pub owner: Option<(TableName, String)>,
     /// Whether it is an identity column's own, made together with the table.
@@ -149,6 +292,66 @@ pub struct Schema {
     pub definitions: Vec<Definition>,
     /// The sequences that the tables use.
     pub sequences: Vec<Sequence>,
+    /// What is in the database beside that and is not moved.
+    #[serde(default)]
+    pub unmoved: Vec<Unmoved>,
+}
+
+/// What an [`Unmoved`] object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum UnmovedKind {
+    /// A view.
+    View,
+    /// A view whose rows are kept.
+    MaterializedView,
+    /// A function or procedure.
+    Routine,
+    /// A trigger.
+    Trigger,
+    /// A statement that the server runs at set times.
+    Event,
+    /// A rule that rewrites statements.
+    Rule,
+    /// A type.
+    Type,
+    /// A sequence that no moved table uses.
+    Sequence,
+    /// Anything else.
+    Other,
+}
+
+impl fmt::Display for UnmovedKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::View => "view",
+            Self::MaterializedView => "materialized view",
+            Self::Routine => "routine",
+            Self::Trigger => "trigger",
+            Self::Event => "event",
+            Self::Rule => "rule",
+            Self::Type => "type",
+            Self::Sequence => "sequence",
+            Self::Other => "object",
+        })
+    }
+}
+
+/// An object that a run leaves where it is: its statement is for a person to
+/// read and write anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unmoved {
+    /// What it is.
+    pub kind: UnmovedKind,
+    /// Its name.
+    pub name: TableName,
+    /// The statement that makes it, as its engine shows it.
+    pub statement: String,
+}
+
+const fn one() -> i64 {
+    1
 }
 
 impl Schema {

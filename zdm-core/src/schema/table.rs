@@ -81,6 +81,15 @@ pub struct Origin {
     pub fingerprint: String,
 }
 
+/// Whose words a table's native parts are: types, defaults, statements.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// The engine whose language they are in.
+    pub engine: Engine,
+    /// The name of the table in its statements.
+    pub name: TableName,
+}
+
 /// A table, as it is on its way from source to sink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -101,6 +110,11 @@ pub struct Table {
     pub key_name: Option<String>,
     /// Where it comes from.
     pub origin: Origin,
+    /// Whose words its native parts are, once a
+    /// [conversion](super::conversion) has put them into another engine's;
+    /// else its origin's.
+    #[serde(default)]
+    pub written: Option<Written>,
     /// Indexes that are not constraints' own.
     pub indexes: Vec<Index>,
     /// Primary, unique, check, exclusion and foreign-key constraints.
@@ -126,6 +140,7 @@ impl Table {
     pub fn new(engine: Engine, name: TableName, columns: Vec<Column>, key: Key) -> Self {
         Self {
             origin: Origin { engine, name: name.clone(), id: 0, fingerprint: String::new() },
+            written: None,
             name,
             columns,
             key,
@@ -140,6 +155,18 @@ impl Table {
             estimated_rows: 0,
             estimated_bytes: 0,
         }
+    }
+
+    /// Whether its native parts (types, defaults, statements) are in that
+    /// engine's language.
+    pub fn speaks(&self, engine: &Engine) -> bool {
+        *self.written.as_ref().map_or(&self.origin.engine, |written| &written.engine) == *engine
+    }
+
+    /// Whether its statements name it as it is named here: no stage has given
+    /// it another name since they were written.
+    pub fn keeps_name(&self) -> bool {
+        *self.written.as_ref().map_or(&self.origin.name, |written| &written.name) == self.name
     }
 
     /// The key's column positions; empty when there is no key.

@@ -102,7 +102,7 @@ async fn read(tx: &Transaction<'_>, ours: &str, selection: &Selection) -> Result
     for object in &needs.unmade {
         tracing::warn!(%object, "needed by a table, and not moved");
     }
-    Ok(Schema { tables, definitions: needs.definitions, sequences })
+    Ok(Schema { tables, definitions: needs.definitions, sequences, unmoved: Vec::new() })
 }
 
 fn table(
@@ -156,12 +156,7 @@ mod tests {
     fn index(name: &str, columns: &[&str], primary: bool, identity: bool) -> RawIndex {
         let columns: Vec<String> = columns.iter().map(|c| (*c).to_owned()).collect();
         RawIndex {
-            index: Index {
-                name: name.to_owned(),
-                unique: true,
-                columns: Some(columns.clone()),
-                definition: String::new(),
-            },
+            index: Index::new(name, true, columns.clone()),
             key: Some(columns),
             primary,
             identity,

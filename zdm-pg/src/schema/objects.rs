@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Oid;
 use zdm_core::Result;
-use zdm_core::schema::{Constraint, ConstraintKind, ForeignKey, Index, TableName, Trigger};
+use zdm_core::schema::{Action, Constraint, ConstraintKind, ForeignKey, Index, TableName, Trigger};
 
 use crate::connect::quote::{quote_ident, quote_table};
 use crate::error::OrPg;
@@ -53,7 +53,7 @@ pub(super) async fn indexes(tx: &Transaction<'_>, tables: &[Oid]) -> Result<Hash
         let (tells_apart, plain): (bool, bool) = (row.cell(5)?, row.cell(9)?);
         let raw = RawIndex {
             key: columns.clone().filter(|_| unique && tells_apart),
-            index: Index { name, unique, columns: columns.filter(|_| plain), definition },
+            index: Index { columns: columns.filter(|_| plain), ..Index::new(name, unique, Vec::new()) }.defined(definition),
             primary: row.cell(3)?,
             identity: row.cell(4)?,
             constrained: row.cell(6)?,
@@ -108,8 +108,10 @@ pub(super) async fn constraints(
                 references: TableName::new(schema, name),
                 referenced: row.cell(8)?,
                 acts: row.cell(9)?,
+                on_delete: Action::NoAction,
+                on_update: Action::NoAction,
             }),
-            _ => ConstraintKind::Check,
+            _ => ConstraintKind::Check { neutral: None },
         };
         constraints.entry(row.cell(0)?).or_default().push(Constraint {
             name: row.cell(1)?,

@@ -63,7 +63,7 @@ pub(super) async fn read(tx: &Transaction<'_>, tables: &[Oid]) -> Result<Vec<Seq
             } else {
                 format!("CREATE SEQUENCE {quoted} AS {} {options}", row.cell::<&str>(6)?)
             };
-            Ok(Sequence { name, owner, identity, definition })
+            Ok(Sequence { name, origin: None, increment: row.cell(8)?, owner, identity, definition })
         })
         .collect::<Result<Vec<_>>>()?;
     sequences.sort_by(|a, b| a.name.cmp(&b.name));

@@ -20,14 +20,17 @@ fn fits(value: &Value<'_>, data_type: &DataType) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(_) => *data_type == DataType::Bool,
-        Value::Int(_) | Value::UInt(_) => matches!(data_type, DataType::Integer { .. }),
+        Value::Int(_) | Value::UInt(_) => matches!(data_type, DataType::Integer { .. } | DataType::Year),
         Value::Float32(_) => *data_type == DataType::Float32,
         Value::Float64(_) => *data_type == DataType::Float64,
         Value::Decimal(_) => matches!(data_type, DataType::Decimal { .. }),
         Value::Text(_) => {
-            matches!(data_type, DataType::Text { .. } | DataType::Enum { .. } | DataType::Native)
+            matches!(
+                data_type,
+                DataType::Text { .. } | DataType::Enum { .. } | DataType::Set { .. } | DataType::Native
+            )
         }
-        Value::Bytes(_) => matches!(data_type, DataType::Bytes { .. }),
+        Value::Bytes(_) => matches!(data_type, DataType::Bytes { .. } | DataType::Geometry),
         Value::Date(_) => *data_type == DataType::Date,
         Value::Time(v) => {
             matches!(data_type, DataType::Time { zone, .. } if *zone == v.offset.is_some())

@@ -1,7 +1,7 @@
 //! A table while the stages plan their work on it.
 
 use super::notes::Notes;
-use crate::schema::{Column, ConstraintKind, DataType, Key, Table};
+use crate::schema::{Column, ConstraintKind, DataType, Key, KeyPart, Table};
 use crate::{Error, ErrorKind, Result};
 
 /// What the log carries of one column, and what stages did to it.
@@ -89,6 +89,13 @@ impl Shape {
         for index in &mut self.table.indexes {
             if let Some(columns) = &mut index.columns {
                 swap(columns, &mut index.definition);
+            }
+            for key in &mut index.keys {
+                if let KeyPart::Column(name) = &mut key.part
+                    && *name == from
+                {
+                    to.clone_into(name);
+                }
             }
         }
         for constraint in &mut self.table.constraints {
@@ -242,7 +249,7 @@ fn own_columns(kind: &mut ConstraintKind) -> Option<&mut Vec<String>> {
     match kind {
         ConstraintKind::Primary { columns } | ConstraintKind::Unique { columns } => Some(columns),
         ConstraintKind::ForeignKey(key) => Some(&mut key.columns),
-        ConstraintKind::Check | ConstraintKind::Exclusion => None,
+        ConstraintKind::Check { .. } | ConstraintKind::Exclusion => None,
     }
 }
 

@@ -2,11 +2,13 @@
 
 use super::*;
 use crate::ErrorKind;
-use crate::schema::{Constraint, ConstraintKind, ForeignKey, Index, Sequence};
+use crate::schema::{Action, Constraint, ConstraintKind, ForeignKey, Index, Sequence};
 
 fn index(name: &str, columns: Option<&[&str]>, definition: &str) -> Index {
-    let columns = columns.map(|columns| columns.iter().map(|c| (*c).to_owned()).collect());
-    Index { name: name.to_owned(), unique: false, columns, definition: definition.to_owned() }
+    let plain = columns.is_some();
+    let columns = columns.unwrap_or_default().iter().map(|c| (*c).to_owned()).collect();
+    let index = Index::new(name, false, columns).defined(definition);
+    if plain { index } else { Index { columns: None, ..index } }
 }
 
 fn refers(columns: &[&str], to: &Table, referenced: &[&str]) -> Constraint {
@@ -16,6 +18,8 @@ fn refers(columns: &[&str], to: &Table, referenced: &[&str]) -> Constraint {
         references: to.name.clone(),
         referenced: owned(referenced),
         acts: false,
+        on_delete: Action::NoAction,
+        on_update: Action::NoAction,
     });
     Constraint { name: "fk".to_owned(), kind, definition: "FOREIGN KEY ...".to_owned(), validated: true }
 }
@@ -113,6 +117,8 @@ fn foreign_keys_and_sequences_follow_a_renamed_table() {
     child.constraints.push(refers(&["id", "tenant"], &users(), &["id", "tenant"]));
     let mut schema = schema([users(), child]);
     schema.sequences.push(Sequence {
+        origin: None,
+        increment: 1,
         name: TableName::new("public", "users_id_seq"),
         owner: Some((users().name, "id".to_owned())),
         identity: false,
