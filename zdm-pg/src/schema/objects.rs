@@ -53,7 +53,8 @@ pub(super) async fn indexes(tx: &Transaction<'_>, tables: &[Oid]) -> Result<Hash
         let (tells_apart, plain): (bool, bool) = (row.cell(5)?, row.cell(9)?);
         let raw = RawIndex {
             key: columns.clone().filter(|_| unique && tells_apart),
-            index: Index { columns: columns.filter(|_| plain), ..Index::new(name, unique, Vec::new()) }.defined(definition),
+            index: Index { columns: columns.filter(|_| plain), ..Index::new(name, unique, Vec::new()) }
+                .defined(definition),
             primary: row.cell(3)?,
             identity: row.cell(4)?,
             constrained: row.cell(6)?,

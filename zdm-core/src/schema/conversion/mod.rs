@@ -98,7 +98,5 @@
 mod dialect;
 mod mapping;
 
+pub use dialect::{Bounds, Convert, Dialect, Fit, Limit, Mapped, Names, Note, Outcome, Used};
 pub use mapping::{ColumnMapping, Mapping, NulCharacter, Policies, TableMapping, Unfit};
-pub use dialect::{
-    Bounds, Convert, Dialect, Fit, Limit, Mapped, Names, Note, Outcome, Used,
-};

@@ -51,8 +51,8 @@ enum Token {
 
 /// Longest first.
 const MARKS: [&str; 21] = [
-    "!~~", "::", "<>", "!=", "<=", ">=", "||", "~~", "(", ")", "[", "]", ",", ".", "=", "<", ">", "+", "-", "*",
-    ":",
+    "!~~", "::", "<>", "!=", "<=", ">=", "||", "~~", "(", ")", "[", "]", ",", ".", "=", "<", ">", "+", "-",
+    "*", ":",
 ];
 
 fn tokens(syntax: &Syntax, text: &str) -> Option<Vec<Token>> {
@@ -317,8 +317,10 @@ impl Reader {
                 }
                 return Some(Expr::Call(Function::Now(digits), Vec::new()));
             }
-            "and" | "or" | "in" | "is" | "between" | "like" | "case" | "array" | "row" | "interval" | "date"
-            | "binary" | "any" | "all" | "some" | "exists" | "select" | "cast" | "convert" => return None,
+            "and" | "or" | "in" | "is" | "between" | "like" | "case" | "array" | "row" | "interval"
+            | "date" | "binary" | "any" | "all" | "some" | "exists" | "select" | "cast" | "convert" => {
+                return None;
+            }
             _ => {}
         }
         if self.mark("(").is_none() {
@@ -335,7 +337,9 @@ impl Reader {
             "concat" if self.syntax.null_concat => {
                 let mut parts = self.list(")")?.into_iter();
                 let first = parts.next()?;
-                return Some(parts.fold(first, |a, b| Expr::Binary(Box::new(a), Operator::Concat, Box::new(b))));
+                return Some(
+                    parts.fold(first, |a, b| Expr::Binary(Box::new(a), Operator::Concat, Box::new(b))),
+                );
             }
             _ => return None,
         };
