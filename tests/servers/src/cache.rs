@@ -76,6 +76,25 @@ pub(crate) fn create_open_dir(path: &Path) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).doing(doing)
 }
 
+/// Lets everybody read what a strict umask would have closed.
+pub(crate) fn open_to_all(path: &Path) -> Result<()> {
+    let doing = || format!("opening {} to the account of the servers", path.display());
+    let meta = fs::symlink_metadata(path).doing(doing)?;
+    if meta.is_symlink() {
+        return Ok(());
+    }
+    let mode = meta.permissions().mode();
+    if meta.is_dir() {
+        create_open_dir(path)?;
+        for entry in fs::read_dir(path).doing(doing)? {
+            open_to_all(&entry.doing(doing)?.path())?;
+        }
+        return Ok(());
+    }
+    let execute = if mode & 0o100 != 0 { 0o111 } else { 0 };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o444 | execute)).doing(doing)
+}
+
 fn choose() -> Result<PathBuf> {
     if let Some(path) = env::var_os("ZDM_SERVERS_CACHE") {
         let path = PathBuf::from(path);

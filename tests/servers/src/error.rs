@@ -36,6 +36,11 @@ impl Error {
     pub fn as_postgres(&self) -> Option<&tokio_postgres::Error> {
         self.cause.as_ref()?.downcast_ref()
     }
+
+    /// The error of MySQL or MariaDB behind this one, if that is what it is.
+    pub fn as_mysql(&self) -> Option<&mysql_async::Error> {
+        self.cause.as_ref()?.downcast_ref()
+    }
 }
 
 impl fmt::Display for Error {

@@ -21,14 +21,15 @@ use tokio::sync::watch;
 use crate::account::Account;
 use crate::error::{Doing, Error, Result};
 
-/// `$1`: the folder. `$2`: `keep`, or nothing. The rest: the server's command.
+/// `$1`: the folder. `$2`: `keep`, or nothing. `$3`: the signal that ends the
+/// server for good. The rest: the server's command.
 ///
 /// The server's process id is in `$dir/pid` for as long as it runs. The loop
 /// after the launch makes sure that it is there before the end of the pipe is
 /// seen, so a server that has only just been started is never missed.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM PIPE
-dir=$1; keep=$2; shift 2
+dir=$1; keep=$2; end=$3; shift 3
 cd /
 while read -r verb name; do
   case $verb in
@@ -55,7 +56,7 @@ done
 if [ -s "$dir/pid" ]; then
   pid=$(cat "$dir/pid")
   kill -CONT $pid
-  kill -QUIT $pid
+  kill -"$end" $pid
   tries=0
   while [ -s "$dir/pid" ]; do
     tries=$((tries + 1))
@@ -98,13 +99,16 @@ pub(crate) struct Guardian {
 }
 
 impl Guardian {
-    /// Starts the guardian, but not yet the server, which is `command`.
+    /// Starts the guardian, but not yet the server, which is `command` and which
+    /// the signal `end` (`QUIT`, `KILL`) will end at last.
     ///
     /// Blocks only as long as it takes to spawn a process, and needs no
     /// runtime, so a server may outlive the runtime that started it.
-    pub(crate) fn spawn(dir: &Path, keep: bool, command: &Command) -> Result<Self> {
+    pub(crate) fn spawn(dir: &Path, end: &str, command: &Command) -> Result<Self> {
         let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(SCRIPT).arg("zdm-guardian").arg(dir).arg(if keep { "keep" } else { "" });
+        shell.arg("-c").arg(SCRIPT).arg("zdm-guardian").arg(dir);
+        let keep = std::env::var_os("ZDM_SERVERS_KEEP").is_some();
+        shell.arg(if keep { "keep" } else { "" }).arg(end);
         shell.arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {

@@ -42,13 +42,21 @@
 
 mod account;
 mod cache;
+mod command;
 pub mod compare;
 mod error;
+mod folder;
 mod guardian;
+pub mod mysql;
+mod packages;
 mod ports;
 pub mod postgres;
 pub mod proxy;
+mod tls;
+mod url;
 
 pub use self::error::{Error, Result};
+pub use self::mysql::{MySql, MySqlOptions};
 pub use self::postgres::{PgOptions, Postgres};
 pub use self::proxy::Proxy;
+pub use self::tls::{ClientIdentity, TlsFiles, TlsMode};

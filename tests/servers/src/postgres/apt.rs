@@ -10,10 +10,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::binaries::{Binaries, run};
-use super::npm::open;
+use super::binaries::Binaries;
 use super::options::Version;
-use crate::cache::{Cache, create_open_dir};
+use crate::cache::{Cache, create_open_dir, open_to_all};
+use crate::command::run;
 use crate::error::{Doing, Error, Result};
 
 /// What is installed.
@@ -79,7 +79,7 @@ fn unpack(package: &str, into: &Path) -> Result<()> {
         }
     }
     fs::remove_dir_all(&state).doing(|| format!("removing {}", state.display()))?;
-    open(into)
+    open_to_all(into)
 }
 
 /// The list of what is installed, but for PostgreSQL: that is fetched even if

@@ -3,10 +3,10 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 use crate::account::Account;
-use crate::error::{Doing, Error, Result};
+use crate::command::run;
+use crate::error::{Error, Result};
 
 /// The folder with the programs of one version.
 #[derive(Debug, Clone)]
@@ -69,25 +69,6 @@ fn major(version: &str) -> Option<u16> {
     let number = version.split_once("(PostgreSQL) ")?.1;
     let digits = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
     number[..digits].parse().ok()
-}
-
-/// Runs a command to its end and returns what it printed.
-///
-/// The error holds what it said on its way, since that is what tells why.
-pub(crate) fn run(command: &mut Command, doing: impl Fn() -> String) -> Result<String> {
-    let begun = Instant::now();
-    let output = command.output().doing(&doing)?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(Error::new(doing()).because(format!(
-        "{} ended with {} after {:?}\n{}{}",
-        command.get_program().to_string_lossy(),
-        output.status,
-        begun.elapsed(),
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    )))
 }
 
 #[cfg(test)]

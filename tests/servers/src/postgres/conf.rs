@@ -5,9 +5,9 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
 
-use super::options::{Auth, PgOptions, TlsMode};
-use super::tls::TlsFiles;
+use super::options::{Auth, PgOptions};
 use crate::error::{Doing, Result};
+use crate::tls::{TlsFiles, TlsMode};
 
 /// Appends our settings to `postgresql.conf`, where the last line of a name wins.
 pub(crate) fn append(data: &Path, sockets: &Path, tls: Option<&TlsFiles>, options: &PgOptions) -> Result<()> {

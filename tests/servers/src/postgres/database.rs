@@ -5,8 +5,10 @@ use std::sync::Arc;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 use super::server::Home;
-use super::url;
 use crate::error::{Doing, Error, Result};
+use crate::url;
+
+const SCHEME: &str = "postgresql";
 
 /// One database of a running server.
 ///
@@ -28,12 +30,12 @@ impl Database {
     /// Its URL, over TCP, as the superuser, with the password if there is one.
     pub fn url(&self) -> String {
         let home = &self.home;
-        url::write(&home.host(), home.port(), &home.user(), home.password().as_deref(), &self.name)
+        url::write(SCHEME, &home.host(), home.port(), &home.user(), home.password().as_deref(), &self.name)
     }
 
     /// Its URL for somebody else.
     pub fn url_as(&self, user: &str, password: &str) -> String {
-        url::write(&self.home.host(), self.home.port(), user, Some(password), &self.name)
+        url::write(SCHEME, &self.home.host(), self.home.port(), user, Some(password), &self.name)
     }
 
     /// A new connection. Its driver runs on the current runtime until the

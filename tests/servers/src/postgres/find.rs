@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use super::binaries::{Binaries, run};
+use super::binaries::Binaries;
 use super::options::{Origin, Version};
 use super::{apt, npm};
+use crate::command::run;
 use crate::error::{Error, Result};
 
 /// The versions that zdm works with.

@@ -1,22 +1,19 @@
 //! One server process of ours: its folder, its port, its life.
 
-use std::collections::hash_map::RandomState;
-use std::fs::{self, DirBuilder};
-use std::hash::BuildHasher;
-use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use super::binaries::Binaries;
-use super::options::{Auth, PgOptions, TlsMode};
-use super::tls::TlsFiles;
+use super::options::{Auth, PgOptions};
 use super::{conf, find, template};
 use crate::account::Account;
 use crate::error::{Doing, Error, Result};
+use crate::folder;
 use crate::guardian::Guardian;
 use crate::ports;
+use crate::tls::{TlsFiles, TlsMode};
 
 /// How often a folder is looked at for a sign that its server is ready.
 const LOOK: Duration = Duration::from_millis(5);
@@ -36,13 +33,12 @@ impl Instance {
     /// Prepares a folder, without starting the server in it. Blocks.
     pub(crate) fn prepare(options: &PgOptions) -> Result<Self> {
         let binaries = find::find(options.version, options.origin)?;
-        let dir = create_folder()?;
+        let dir = folder::create("pg")?;
         let data = dir.join("data");
         let mut command = binaries.command("postgres");
         command.arg("-D").arg(&data);
-        let keep = std::env::var_os("ZDM_SERVERS_KEEP").is_some();
         // First of all, since from here on the folder is removed whatever happens.
-        let guardian = Guardian::spawn(&dir, keep, &command)?;
+        let guardian = Guardian::spawn(&dir, "QUIT", &command)?;
         template::copy_to(&binaries, &data)?;
         let sockets = dir.join("socket");
         fs::create_dir(&sockets).doing(|| format!("creating {}", sockets.display()))?;
@@ -161,26 +157,5 @@ impl Instance {
             .advise(
                 "its folder is kept if ZDM_SERVERS_KEEP is set; settings that it refuses come from the test",
             )
-    }
-}
-
-/// Creates the folder of a server, which is the account's from the start, so
-/// that a guardian under that account can remove it.
-fn create_folder() -> Result<PathBuf> {
-    let account = Account::of_servers();
-    let temp = std::env::temp_dir();
-    // The path of a unix socket may have 107 bytes, and ours adds some 50.
-    let parent = match account.reaches(&temp) && temp.as_os_str().len() < 55 {
-        true => temp,
-        false => PathBuf::from("/tmp"),
-    };
-    loop {
-        // Not from a generator that a test may have seeded.
-        let dir = parent.join(format!("zdm-pg-{:08x}", RandomState::new().hash_one(0) >> 32));
-        match DirBuilder::new().mode(0o700).create(&dir) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).doing(|| format!("creating {}", dir.display())),
-            Ok(()) => return account.give(&dir).map(|()| dir),
-        }
     }
 }

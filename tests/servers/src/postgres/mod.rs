@@ -28,10 +28,8 @@ mod npm;
 mod options;
 mod server;
 mod template;
-mod tls;
-mod url;
 
 pub use self::database::Database;
-pub use self::options::{Auth, Origin, PgOptions, TlsMode, Version};
+pub use self::options::{Auth, Origin, PgOptions, Version};
 pub use self::server::{Postgres, StopMode, User};
-pub use self::tls::{ClientIdentity, TlsFiles};
+pub use crate::tls::{ClientIdentity, TlsFiles, TlsMode};

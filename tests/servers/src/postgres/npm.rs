@@ -8,7 +8,7 @@
 
 use std::env::consts::ARCH;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Component, Path};
 use std::process::Command;
 
@@ -16,9 +16,10 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha512};
 
-use super::binaries::{Binaries, run};
+use super::binaries::Binaries;
 use super::options::Version;
-use crate::cache::{Cache, create_open_dir};
+use crate::cache::{Cache, open_to_all};
+use crate::command::run;
 use crate::error::{Doing, Error, Result};
 
 /// Architecture, major version, version of the package, its SHA-512.
@@ -129,7 +130,7 @@ fn unpack(package: &str, hash: &str, into: &Path) -> Result<()> {
     run(&mut tar, || format!("unpacking {package}"))?;
     fs::remove_file(&archive).doing(doing)?;
     link_libraries(into)?;
-    open(into)
+    open_to_all(into)
 }
 
 /// Makes the symbolic links, which npm cannot pack, from the list beside them.
@@ -151,23 +152,4 @@ fn link_libraries(package: &Path) -> Result<()> {
         symlink(name, package.join(target)).doing(|| format!("linking {}", target.display()))?;
     }
     Ok(())
-}
-
-/// Lets everybody read what a strict umask would have closed.
-pub(super) fn open(path: &Path) -> Result<()> {
-    let doing = || format!("opening {} to the account of the servers", path.display());
-    let meta = fs::symlink_metadata(path).doing(doing)?;
-    if meta.is_symlink() {
-        return Ok(());
-    }
-    let mode = meta.permissions().mode();
-    if meta.is_dir() {
-        create_open_dir(path)?;
-        for entry in fs::read_dir(path).doing(doing)? {
-            open(&entry.doing(doing)?.path())?;
-        }
-        return Ok(());
-    }
-    let execute = if mode & 0o100 != 0 { 0o111 } else { 0 };
-    fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o444 | execute)).doing(doing)
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::tls::TlsMode;
+
 /// Which PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Version {
@@ -59,7 +61,7 @@ pub enum Auth {
     /// SCRAM-SHA-256.
     Scram,
     /// A client certificate whose common name is the user's name
-    /// ([`TlsFiles::client`](super::TlsFiles::client)). Needs TLS.
+    /// ([`TlsFiles::client`](crate::TlsFiles::client)). Needs TLS.
     Cert,
 }
 
@@ -80,19 +82,6 @@ impl Auth {
             _ => "scram-sha-256",
         }
     }
-}
-
-/// Whether the server speaks TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum TlsMode {
-    /// It does not.
-    #[default]
-    Off,
-    /// It does when asked, with a certificate of a throwaway authority for
-    /// `localhost` and `127.0.0.1`.
-    Offered,
-    /// It refuses connections over TCP without it.
-    Required,
 }
 
 /// What kind of server to start; the default is one that zdm can read from.

@@ -10,8 +10,8 @@ use super::external::External;
 use super::find;
 use super::instance::Instance;
 use super::options::{Auth, PgOptions, Version};
-use super::tls::TlsFiles;
 use crate::error::{Doing, Error, Result};
+use crate::tls::TlsFiles;
 
 /// The superuser's password on servers that ask for one.
 const PASSWORD: &str = "zdm-secret";

@@ -3,15 +3,15 @@
 //! `initdb` takes seconds, a copy of its result a fraction of one. The cache
 //! keeps one data folder for each server binary and account.
 
-use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::binaries::{Binaries, run};
+use super::binaries::Binaries;
 use crate::account::Account;
 use crate::cache::Cache;
-use crate::error::{Doing, Result};
+use crate::command::run;
+use crate::error::Result;
+use crate::folder;
 
 /// Changes when the arguments of `initdb` below do.
 const EPOCH: u32 = 1;
@@ -36,24 +36,5 @@ pub(crate) fn copy_to(binaries: &Binaries, into: &Path) -> Result<()> {
         run(initdb.arg(partial.join("data")), || format!("creating a data folder of {}", binaries.version))
             .map(drop)
     })?;
-    copy(&template.join("data"), into, account)
-}
-
-fn copy(from: &Path, into: &Path, account: &Account) -> Result<()> {
-    let doing = || format!("copying {} to {}", from.display(), into.display());
-    fs::create_dir(into).doing(doing)?;
-    // Before anything is in it: who may remove it must own it.
-    account.give(into)?;
-    for entry in fs::read_dir(from).doing(doing)? {
-        let entry = entry.doing(doing)?;
-        let target = into.join(entry.file_name());
-        // A fresh data folder has folders and files, no links.
-        if entry.file_type().doing(doing)?.is_dir() {
-            copy(&entry.path(), &target, account)?;
-        } else {
-            fs::copy(entry.path(), &target).doing(doing)?;
-            account.give(&target)?;
-        }
-    }
-    fs::set_permissions(into, fs::Permissions::from_mode(0o700)).doing(doing)
+    folder::copy(&template.join("data"), into, account)
 }

@@ -2,9 +2,16 @@
 
 use std::fmt::Write as _;
 
-/// `postgresql://user[:password]@host:port/database`, escaped.
-pub(crate) fn write(host: &str, port: u16, user: &str, password: Option<&str>, database: &str) -> String {
-    let mut url = format!("postgresql://{}", escape(user));
+/// `scheme://user[:password]@host:port/database`, escaped.
+pub(crate) fn write(
+    scheme: &str,
+    host: &str,
+    port: u16,
+    user: &str,
+    password: Option<&str>,
+    database: &str,
+) -> String {
+    let mut url = format!("{scheme}://{}", escape(user));
     if let Some(password) = password {
         let _ = write!(url, ":{}", escape(password));
     }
@@ -36,9 +43,9 @@ mod tests {
     #[test]
     fn what_is_special_is_escaped() {
         assert_eq!(
-            write("127.0.0.1", 5432, "me", Some("p@ss/w:rd"), "a b"),
+            write("postgresql", "127.0.0.1", 5432, "me", Some("p@ss/w:rd"), "a b"),
             "postgresql://me:p%40ss%2Fw%3Ard@127.0.0.1:5432/a%20b"
         );
-        assert_eq!(write("::1", 1, "me", None, "d"), "postgresql://me@[::1]:1/d");
+        assert_eq!(write("mysql", "::1", 1, "me", None, "d"), "mysql://me@[::1]:1/d");
     }
 }

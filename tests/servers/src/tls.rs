@@ -1,4 +1,4 @@
-//! A throwaway certificate authority for one server.
+//! TLS with a throwaway certificate authority for one server.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,6 +8,19 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 
 use crate::account::Account;
 use crate::error::{Doing, Result};
+
+/// Whether the server speaks TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TlsMode {
+    /// It does not.
+    #[default]
+    Off,
+    /// It does when asked, with a certificate of a throwaway authority for
+    /// `localhost` and `127.0.0.1`.
+    Offered,
+    /// It refuses connections over TCP without it.
+    Required,
+}
 
 /// What the server's TLS is made of, in the folder of the server.
 ///
@@ -63,7 +76,7 @@ impl TlsFiles {
         self.dir.join("server.key")
     }
 
-    /// Makes a certificate with which `user` can log in ([`Auth::Cert`](super::Auth::Cert)).
+    /// Makes a certificate with which `user` can log in ([`Auth::Cert`](crate::postgres::Auth::Cert)).
     pub fn client(&self, user: &str) -> Result<ClientIdentity> {
         self.sign(&format!("client-{user}"), user, &[])?;
         Ok(ClientIdentity {
