@@ -100,6 +100,12 @@ impl Plan {
             lease: CutoverOptions::default().lease,
         })
         .await?;
+        if !matches!(recovered, Recovered::Switched(_)) && self.durable.turn().is_left() {
+            // Done again where recovering did it: what it goes by is the
+            // record, and that may be gone.
+            self.sink.prepare(&self.options.run, target, Step::Finished).await?;
+            self.durable.turn().stepped_back();
+        }
         if let Recovered::Switched(switched) = recovered
             && state.record.phase != Phase::Switched
         {

@@ -10,6 +10,7 @@ use super::cutover::{Cutover, CutoverOptions, Follower, Lag, Switch};
 use super::start::unchanged;
 use crate::connect::{Phase, Step};
 use crate::gate::GateControl;
+use crate::run::Turn;
 use crate::{Error, ErrorKind, Position, Result};
 
 impl Plan {
@@ -28,7 +29,7 @@ impl Plan {
         // while the run followed shows only here.
         unchanged(&state.record.tables, &source)?;
         let target = Arc::new(self.stages.schema(&source)?);
-        let _cutting_over = CuttingOver::begin(&self.cutting_over)?;
+        let _cutting_over = CuttingOver::begin(&self.cutting_over, self.durable.turn())?;
         Cutover::new(
             run,
             state.record.epoch,
@@ -78,23 +79,26 @@ impl Plan {
 }
 
 /// Tells the run's own attempts that the cutover under way is this process's.
-struct CuttingOver<'a>(&'a AtomicBool);
+struct CuttingOver<'a>(&'a AtomicBool, &'a Turn);
 
 impl<'a> CuttingOver<'a> {
-    fn begin(flag: &'a AtomicBool) -> Result<Self> {
+    fn begin(flag: &'a AtomicBool, turn: &'a Turn) -> Result<Self> {
         if flag.swap(true, Ordering::AcqRel) {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 "this process is cutting the run over already: wait for it",
             ));
         }
-        Ok(Self(flag))
+        Ok(Self(flag, turn))
     }
 }
 
 impl Drop for CuttingOver<'_> {
     fn drop(&mut self) {
+        // First: an attempt that ends over what is left must find the cutover
+        // gone.
         self.0.store(false, Ordering::Release);
+        self.1.leave();
     }
 }
 
@@ -116,6 +120,14 @@ impl Follower for Plan {
             let gone = || Error::new(ErrorKind::Other, "the run has ended and drains no more");
             position.changed().await.map_err(|_| gone())?;
         }
+    }
+
+    async fn stand_still(&self) -> Result<()> {
+        self.durable.turn().make_ready().await
+    }
+
+    fn stepped_back(&self) {
+        self.durable.turn().stepped_back();
     }
 
     fn lag(&self) -> Lag {

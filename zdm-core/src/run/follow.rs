@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::StatusHandle;
+use super::turn::{Applying, Turn};
 use crate::change::{Batch, BatchBuilder, DateTime, Item, Xid};
 use crate::connect::{
     Ack, Changes, Checkpoint, Epoch, Head, Progress, RunName, Snapshot, Source, Visibility, Writer,
@@ -24,16 +25,22 @@ use crate::{Error, ErrorKind, Position, Result};
 pub(crate) struct Durable {
     position: watch::Sender<Option<Position>>,
     hurry: watch::Sender<usize>,
+    turn: Turn,
 }
 
 impl Durable {
     pub(crate) fn new() -> Self {
-        Self { position: watch::Sender::new(None), hurry: watch::Sender::new(0) }
+        Self { position: watch::Sender::new(None), hurry: watch::Sender::new(0), turn: Turn::new() }
     }
 
     /// Where the target is, as its own durable progress says.
     pub(crate) fn position(&self) -> watch::Receiver<Option<Position>> {
         self.position.subscribe()
+    }
+
+    /// Whose turn it is at the target.
+    pub(crate) fn turn(&self) -> &Turn {
+        &self.turn
     }
 
     /// While the guard lives, positions that bear no rows are made durable at
@@ -105,6 +112,8 @@ struct Group {
     open: bool,
     /// The transaction that is open, for the rule of visibility.
     xid: Option<Xid>,
+    /// Held from the first row to the commit.
+    turn: Option<Applying>,
 }
 
 impl Group {
@@ -297,6 +306,13 @@ impl Follow<'_> {
         if batch.items().iter().any(|item| matches!(item, Item::Truncate { .. } | Item::Schema { .. })) {
             group.rows += 1;
         }
+        if group.rows > 0 && group.turn.is_none() {
+            group.turn = Some(tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return Err(Error::cancelled()),
+                turn = self.durable.turn.apply() => turn?,
+            });
+        }
         writer.write(batch).await?;
         fail::fail_point!("follow::written");
         Ok(())
@@ -335,7 +351,7 @@ impl Follow<'_> {
         if let Some(all) = &mut self.goals {
             all.extend(goals.iter().cloned());
         }
-        let xid = cursor.group.xid;
+        let (xid, _turn) = (cursor.group.xid, cursor.group.turn.take());
         cursor.group = Group { xid, ..Group::default() };
         if rows == 0 && to == cursor.at {
             return Ok(());

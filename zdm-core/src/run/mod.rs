@@ -9,6 +9,7 @@
 //! | `retry` | again after an error that a retry can help |
 //! | `status` | what can be watched |
 //! | `throttle` | the copy's speed, bounded |
+//! | `turn` | who may change the target: the stream or a cutover |
 //!
 //! Between the three cursors of a stream (received, applied, acknowledged)
 //! stand two rules. A position is *applied* when the sink has made it durable
@@ -21,6 +22,7 @@ mod reread;
 mod retry;
 mod status;
 mod throttle;
+mod turn;
 
 pub(crate) use copy::Copy;
 pub(crate) use follow::{Durable, Follow, Stop};
@@ -29,3 +31,4 @@ pub use retry::Retry;
 pub(crate) use status::StatusHandle;
 pub use status::{Status, TableStatus};
 pub use throttle::Throttle;
+pub(crate) use turn::Turn;

@@ -20,6 +20,20 @@ pub trait Follower: Send + Sync {
     /// When following has failed for good; not while it reconnects.
     async fn applied_past(&self, goal: &Position) -> Result<()>;
 
+    /// Waits until no change is being applied, and applies none from then on
+    /// until [`stepped_back`](Self::stepped_back): the target's triggers and
+    /// foreign keys come, which may not be switched off for changes. It holds
+    /// on when the cutover ends without that call.
+    ///
+    /// The caller bounds the wait; a dropped future changes nothing.
+    ///
+    /// # Errors
+    /// When an earlier cutover could not take the target back.
+    async fn stand_still(&self) -> Result<()>;
+
+    /// The target is again as it is while changes are applied.
+    fn stepped_back(&self);
+
     /// How far the target is behind, as it was last seen.
     fn lag(&self) -> Lag;
 

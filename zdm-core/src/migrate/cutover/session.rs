@@ -74,9 +74,8 @@ impl Session {
 
     /// The reverse of what was done, in the reverse order.
     pub(super) async fn undo(mut self) -> Result<()> {
-        // While nobody writes, if it is quick: else changes would meet
-        // enabled triggers. The pause is not made long by a lost target,
-        // which then gets no changes either.
+        // While nobody writes, if it is quick: until it has happened the
+        // follower applies nothing. A lost target does not make the pause long.
         let first = if self.ready { bounded_for(UNDO, self.step_back()).await } else { Ok(()) };
         if let Some(hold) = self.hold.take() {
             // It has fallen either way.
@@ -99,7 +98,9 @@ impl Session {
     /// still ours: whoever has taken it over may have opened the target.
     async fn step_back(&mut self) -> Result<()> {
         self.lease.renew(self.plan.source_fence()?).await?;
-        self.plan.sink.prepare(&self.plan.run, &self.plan.target_schema, Step::Finished).await
+        self.plan.sink.prepare(&self.plan.run, &self.plan.target_schema, Step::Finished).await?;
+        self.plan.follower.stepped_back();
+        Ok(())
     }
 }
 

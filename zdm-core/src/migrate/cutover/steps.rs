@@ -227,6 +227,7 @@ impl Verified {
 async fn finish(s: &mut Session) -> Result<()> {
     let (plan, slot, ready) = (&s.plan, &mut s.sequences, &mut s.ready);
     let work = bounded(s.clock.until(), "cutover.finish", async move {
+        plan.follower.stand_still().await?;
         // From the asking on: an answer that is lost must be undone as well.
         *ready = true;
         let sequences = async {

@@ -24,6 +24,8 @@ struct State {
     target_open: bool,
     held: bool,
     ready: bool,
+    /// The follower applies nothing.
+    still: bool,
     sequences: Vec<SequenceValue>,
     /// The marker has been applied: set by the follower when it was asked.
     drained: bool,
@@ -276,6 +278,7 @@ impl Sink for Target {
         self.0
             .call(|s| {
                 assert!(!s.target_open, "the target's tables change while it is open");
+                assert!(s.still || step < Step::Ready, "made ready while changes are applied");
                 s.ready = step == Step::Ready;
                 Ok(())
             })
@@ -308,6 +311,21 @@ impl Follower for Stream {
                 Ok(())
             })
             .await
+    }
+
+    async fn stand_still(&self) -> Result<()> {
+        self.0
+            .call(|s| {
+                s.still = true;
+                Ok(())
+            })
+            .await
+    }
+
+    fn stepped_back(&self) {
+        let mut state = self.0.state();
+        assert!(!state.ready, "changes are applied to a target that is ready");
+        state.still = false;
     }
 
     fn lag(&self) -> Lag {
