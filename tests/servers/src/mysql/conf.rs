@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::options::{Flavor, MySqlOptions, RowMetadata};
 use super::programs::Programs;
+use super::user::ED25519;
 use crate::account::Account;
 use crate::error::{Doing, Result};
 use crate::tls::{TlsFiles, TlsMode};
@@ -47,7 +48,10 @@ pub(crate) fn write(
             set("enforce_gtid_consistency", on(options.gtids));
         }
         Flavor::MariaDb => {
-            // MySQL has had both of these by itself for long.
+            if options.needs_ed25519() {
+                set("plugin_load_add", ED25519);
+            }
+            // MySQL has had the rest by itself for long.
             set("binlog_format", "ROW");
             if options.binlog {
                 set("log_slave_updates", "ON");

@@ -7,6 +7,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use super::fetch;
 use super::options::{Flavor, MySqlOptions, Origin};
 use super::programs::Programs;
+use super::user::ED25519;
 use crate::error::{Error, Result};
 
 /// Where programs for the machine are, beside the `PATH`, which often leaves
@@ -16,10 +17,10 @@ const PLACES: [&str; 5] =
 
 /// Finds or fetches what was asked for. Blocks, for as long as a download takes.
 pub(crate) fn find(options: &MySqlOptions) -> Result<Programs> {
-    type Found = HashMap<(Flavor, Option<String>, Origin), Programs>;
+    type Found = HashMap<(Flavor, Option<String>, Origin, bool), Programs>;
     static FOUND: LazyLock<Mutex<Found>> = LazyLock::new(Mutex::default);
     let found = || FOUND.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = (options.flavor, options.version.clone(), options.origin);
+    let key = (options.flavor, options.version.clone(), options.origin, options.needs_ed25519());
     if let Some(programs) = found().get(&key) {
         return Ok(programs.clone());
     }
@@ -35,7 +36,8 @@ fn look(options: &MySqlOptions) -> Result<Programs> {
     if options.origin != Origin::Packages {
         match installed(options) {
             Some(programs) => return Ok(programs),
-            None => refusals.push_str("\n- none is installed in the PATH, /usr/sbin or /usr/local/mysql"),
+            None => refusals
+                .push_str("\n- none that has it all is installed in the PATH, /usr/sbin or /usr/local/mysql"),
         }
     }
     if options.origin != Origin::Installed {
@@ -59,5 +61,7 @@ fn installed(options: &MySqlOptions) -> Option<Programs> {
     servers
         .filter_map(|server| server.canonicalize().ok())
         .filter_map(|server| Programs::installed(&server).ok())
-        .find(|programs| programs.flavor == options.flavor && programs.is(options.version.as_deref()))
+        .filter(|programs| programs.flavor == options.flavor && programs.is(options.version.as_deref()))
+        // Debian's core package comes without plugins.
+        .find(|programs| !options.needs_ed25519() || programs.has_plugin(ED25519))
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::user::User;
+use super::user::{AuthPlugin, User};
 use crate::tls::TlsMode;
 
 /// Whose server.
@@ -115,6 +115,11 @@ impl MySqlOptions {
         Self::new(Flavor::MariaDb)
     }
 
+    /// Whose server it will be.
+    pub fn flavor(&self) -> Flavor {
+        self.flavor
+    }
+
     /// Asks for a version, as exactly as it is written: `9`, `10.11`. Without
     /// it, the one that is installed or that comes first among the packages.
     #[must_use]
@@ -216,6 +221,11 @@ impl MySqlOptions {
             && self.tls == TlsMode::Off
             && self.settings.is_empty()
             && self.users.is_empty()
+    }
+
+    /// Whether a user logs in with a plugin that MariaDB has in a file.
+    pub(crate) fn needs_ed25519(&self) -> bool {
+        self.users.iter().any(|user| user.plugin == AuthPlugin::Ed25519)
     }
 
     /// What was asked for, in words.

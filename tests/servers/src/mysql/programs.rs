@@ -92,6 +92,12 @@ impl Programs {
         }
     }
 
+    /// Whether it has a plugin in a library of this name.
+    pub(crate) fn has_plugin(&self, library: &str) -> bool {
+        let folders = ["lib/mysql/plugin", "lib64/mysql/plugin", "lib/mariadb/plugin", "lib/plugin"];
+        folders.iter().any(|folder| self.base.join(folder).join(format!("{library}.so")).is_file())
+    }
+
     /// The settings that tell the server where its own files are. An installed
     /// one knows.
     pub(crate) fn places(&self) -> Vec<(&'static str, PathBuf)> {
@@ -114,7 +120,9 @@ impl Programs {
         // MariaDB moved its files to a folder of its own name, and kept the other.
         let own = ["mariadb", "mysql"].map(|name| share.join(name));
         let own = own.iter().filter(|_| self.flavor == Flavor::MariaDb);
-        own.cloned().find(|dir| dir.join("mysql_system_tables.sql").is_file()).unwrap_or(share.join("mysql"))
+        own.cloned()
+            .find(|dir| dir.join("maria_add_gis_sp_bootstrap.sql").is_file())
+            .unwrap_or(share.join("mysql"))
     }
 
     /// Whether this is the version, or one of the versions, that `wanted` names.

@@ -15,7 +15,7 @@ use crate::error::{Doing, Error, Result};
 use crate::folder;
 
 /// Changes when what is done below does.
-const EPOCH: u32 = 1;
+const EPOCH: u32 = 2;
 
 /// Makes `into`, which must not exist, a fresh data folder, whose superuser is
 /// `root`, from anywhere and without a password.

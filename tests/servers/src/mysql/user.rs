@@ -3,6 +3,9 @@
 use super::database::{literal, quote};
 use super::options::Flavor;
 
+/// The library with the plugin of [`AuthPlugin::Ed25519`].
+pub(crate) const ED25519: &str = "auth_ed25519";
+
 /// How a user proves who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum AuthPlugin {
@@ -13,7 +16,8 @@ pub enum AuthPlugin {
     Native,
     /// `caching_sha2_password`, of MySQL.
     CachingSha2,
-    /// `ed25519`, of MariaDB.
+    /// `ed25519`, of MariaDB, which loads it where
+    /// [`MySqlOptions::user`](super::MySqlOptions::user) asks for it.
     Ed25519,
 }
 
