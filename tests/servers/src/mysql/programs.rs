@@ -117,12 +117,12 @@ impl Programs {
     /// fills a new data folder.
     pub(crate) fn share(&self) -> PathBuf {
         let share = self.base.join("share");
-        // MariaDB moved its files to a folder of its own name, and kept the other.
-        let own = ["mariadb", "mysql"].map(|name| share.join(name));
-        let own = own.iter().filter(|_| self.flavor == Flavor::MariaDb);
-        own.cloned()
-            .find(|dir| dir.join("maria_add_gis_sp_bootstrap.sql").is_file())
-            .unwrap_or(share.join("mysql"))
+        // MariaDB has moved its files to a folder of its own name.
+        let own = share.join("mariadb");
+        match own.join("maria_add_gis_sp_bootstrap.sql").is_file() {
+            true => own,
+            false => share.join("mysql"),
+        }
     }
 
     /// Whether this is the version, or one of the versions, that `wanted` names.
