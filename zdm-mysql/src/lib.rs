@@ -1,12 +1,17 @@
 //! MySQL 5.7 to 9 and MariaDB 10.5 to 11 for [zdm](zdm_core): as a source by
 //! the binlog, and as a target by LOAD DATA and set-based statements.
 
-pub mod config;
 #[allow(dead_code, reason = "the rooms that use it are being built")]
+mod changes;
+pub mod config;
+#[allow(dead_code, reason = "as above")]
 mod error;
 #[allow(dead_code, reason = "as above")]
 mod position;
+#[allow(dead_code, unused_imports, reason = "as above")]
+mod types;
 #[allow(dead_code, reason = "as above")]
 mod wire;
 
 pub use self::config::MySqlConfig;
+pub use self::types::MySqlEncoding;
