@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::{Assess, Checkpoint, Epoch, Fence, Progress, RunName, Sequences};
 use crate::change::Batch;
+use crate::schema::conversion::Convert;
 use crate::schema::{Schema, Table};
 use crate::{Identity, Result};
 
@@ -212,6 +213,8 @@ pub struct SinkCapabilities<'a> {
     pub fence: Option<&'a dyn Fence>,
     /// Sets sequence values.
     pub sequences: Option<&'a dyn Sequences>,
+    /// Puts schemas of other engines into this one's words.
+    pub convert: Option<&'a dyn Convert>,
 }
 
 impl std::fmt::Debug for SinkCapabilities<'_> {
@@ -220,6 +223,7 @@ impl std::fmt::Debug for SinkCapabilities<'_> {
             .field("assess", &self.assess.is_some())
             .field("fence", &self.fence.is_some())
             .field("sequences", &self.sequences.is_some())
+            .field("convert", &self.convert.is_some())
             .finish()
     }
 }

@@ -51,7 +51,12 @@ impl Sink for MemorySink {
     }
 
     fn capabilities(&self) -> SinkCapabilities<'_> {
-        SinkCapabilities { assess: Some(&self.db), fence: Some(&self.db), sequences: Some(&self.db) }
+        SinkCapabilities {
+            assess: Some(&self.db),
+            fence: Some(&self.db),
+            sequences: Some(&self.db),
+            ..SinkCapabilities::default()
+        }
     }
 }
 

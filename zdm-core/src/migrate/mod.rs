@@ -49,8 +49,9 @@ pub use options::{Builder, Options};
 pub use running::{Outcome, Running, Until};
 
 use crate::connect::{Checkpoint, Finding, Role, Sink, Source};
-use crate::pipeline::Transform;
+use crate::pipeline::{Converting, Transform};
 use crate::run::{Durable, Status, StatusHandle, Throttle};
+use crate::schema::conversion::Report;
 use crate::{Error, ErrorKind, Result, connect};
 
 /// A move of some tables from a source to a sink.
@@ -63,7 +64,10 @@ pub struct Migration {
 pub(crate) struct Plan {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) sink: Arc<dyn Sink>,
+    /// The user's stages and, behind them, the conversion.
     pub(crate) stages: Arc<dyn Transform>,
+    /// The same, as what it is.
+    pub(crate) converting: Arc<Converting>,
     pub(crate) checkpoint: Arc<dyn Checkpoint>,
     /// Whether the sink's writers keep the checkpoint in their transactions.
     pub(crate) own_checkpoint: bool,
@@ -109,6 +113,15 @@ impl Migration {
     /// what is not there.
     pub async fn schema(&self) -> Result<crate::schema::Schema> {
         self.plan.stages.schema(&self.plan.describe().await?)
+    }
+
+    /// What the conversion to another engine keeps, changes and leaves
+    /// behind; `None` between servers of one engine. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`schema`](Self::schema); when the target cannot be reached.
+    pub async fn conversion(&self) -> Result<Option<Report>> {
+        self.plan.converting.report(&self.plan.describe().await?)
     }
 
     /// Starts or resumes the run in a task of its own.
@@ -171,6 +184,7 @@ impl Plan {
             )
             .with("patterns", self.options.tables.patterns().join(", ")));
         }
+        self.converting.open(&*self.sink, &schema).await?;
         Ok(schema)
     }
 

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::{Migration, Plan};
 use crate::checkpoint::MemoryCheckpoint;
 use crate::connect::{Checkpoint, ChunkSize, RunName, Sink, Source};
-use crate::pipeline::{Identity, Transform};
+use crate::pipeline::{Converting, Identity, Transform};
 use crate::run::{Durable, Retry, StatusHandle, Throttle};
 use crate::schema::Selection;
+use crate::schema::conversion::Mapping;
 use crate::{Error, ErrorKind, Result};
 
 /// How a migration runs. Every field has a default that suits most.
@@ -96,6 +97,7 @@ pub struct Builder {
     source: Arc<dyn Source>,
     sink: Arc<dyn Sink>,
     stages: Arc<dyn Transform>,
+    mapping: Mapping,
     checkpoint: Option<Arc<dyn Checkpoint>>,
     copy: bool,
     options: Options,
@@ -103,13 +105,28 @@ pub struct Builder {
 
 impl Builder {
     pub(crate) fn new(source: Arc<dyn Source>, sink: Arc<dyn Sink>, copy: bool) -> Self {
-        Self { source, sink, stages: Arc::new(Identity), checkpoint: None, copy, options: Options::default() }
+        Self {
+            source,
+            sink,
+            stages: Arc::new(Identity),
+            mapping: Mapping::new(),
+            checkpoint: None,
+            copy,
+            options: Options::default(),
+        }
     }
 
     /// Sends rows and changes through these stages.
     #[must_use]
     pub fn through(mut self, stages: Arc<dyn Transform>) -> Self {
         self.stages = stages;
+        self
+    }
+
+    /// Converts to a target of another engine by these wishes.
+    #[must_use]
+    pub fn mapping(mut self, mapping: Mapping) -> Self {
+        self.mapping = mapping;
         self
     }
 
@@ -149,6 +166,7 @@ impl Builder {
     /// a sink that keeps its own (only that one is exactly once).
     pub fn build(self) -> Result<Migration> {
         self.options.check()?;
+        self.mapping.check()?;
         let own = self.sink.checkpoint();
         let own_checkpoint = own.is_some();
         let checkpoint = match (own, self.checkpoint) {
@@ -162,10 +180,12 @@ impl Builder {
             (None, Some(given)) => given,
             (None, None) => Arc::new(MemoryCheckpoint::default()),
         };
+        let converting = Arc::new(Converting::new(self.stages, self.mapping));
         Ok(Migration::from_plan(Plan {
             source: self.source,
             sink: self.sink,
-            stages: self.stages,
+            stages: Arc::clone(&converting) as Arc<dyn Transform>,
+            converting,
             checkpoint,
             own_checkpoint,
             copy: self.copy,

@@ -9,6 +9,7 @@ use crate::Result;
 use crate::connect::{Checkpoint, RunName, Sink, Source};
 use crate::migrate::{Builder, Options, Outcome, Running, Until};
 use crate::schema::Selection;
+use crate::schema::conversion::Mapping;
 
 /// Follows the changes of a source into a sink, from the moment of its first
 /// start and, after a stop or a kill, from its last durable progress.
@@ -51,6 +52,13 @@ impl Pipeline {
     #[must_use]
     pub fn checkpoint(mut self, checkpoint: Arc<dyn Checkpoint>) -> Self {
         self.builder = self.builder.checkpoint(checkpoint);
+        self
+    }
+
+    /// Converts to a target of another engine by these wishes.
+    #[must_use]
+    pub fn mapping(mut self, mapping: Mapping) -> Self {
+        self.builder = self.builder.mapping(mapping);
         self
     }
 

@@ -21,11 +21,13 @@
 //! through the same stages.
 
 mod callback;
+mod convert;
 mod follow;
 mod stages;
 mod transform;
 
 pub use callback::Callback;
+pub(crate) use convert::Converting;
 pub use follow::{Pipeline, Upstream};
 pub use stages::{Row, Stages};
 pub use transform::{Identity, Transform};

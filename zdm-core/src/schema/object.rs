@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Expr, Table, TableName};
+use crate::connect::SequenceValue;
 
 /// An index that no constraint owns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -358,6 +359,18 @@ impl Schema {
     /// The table that has that name at its origin.
     pub fn by_origin(&self, name: &TableName) -> Option<&Arc<Table>> {
         self.tables.iter().find(|t| t.origin.name == *name)
+    }
+
+    /// Values read at the source, under the names that their sequences have
+    /// here: a conversion may have given them others.
+    pub fn counters(&self, values: &[SequenceValue]) -> Vec<SequenceValue> {
+        let here = |value: &SequenceValue| {
+            let named =
+                |sequence: &&Sequence| *sequence.origin.as_ref().unwrap_or(&sequence.name) == value.name;
+            let name = self.sequences.iter().find(named).map_or(&value.name, |sequence| &sequence.name);
+            SequenceValue { name: name.clone(), ..value.clone() }
+        };
+        values.iter().map(here).collect()
     }
 
     /// The table that has that name here.

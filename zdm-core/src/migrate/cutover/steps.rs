@@ -235,7 +235,8 @@ async fn finish(s: &mut Session) -> Result<()> {
                 *slot = source.read(&plan.source_schema).await?;
             }
             if let Some(target) = plan.sink.capabilities().sequences {
-                target.set(&plan.target_schema, slot, plan.options.sequence_margin).await?;
+                let values = plan.target_schema.counters(slot);
+                target.set(&plan.target_schema, &values, plan.options.sequence_margin).await?;
             }
             Ok(())
         };

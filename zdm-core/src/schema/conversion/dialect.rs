@@ -6,7 +6,9 @@ use smol_str::SmolStr;
 
 use crate::Result;
 use crate::change::DateTime;
-use crate::schema::{Column, Constraint, DataType, Definition, Expr, Index, NativeType, Schema, Table};
+use crate::schema::{
+    Column, Constraint, DataType, Definition, Expr, Index, NativeType, Schema, Table, TableName,
+};
 
 /// Offers the language of a target: a capability of a sink.
 ///
@@ -96,9 +98,12 @@ pub enum Limit {
 /// What a column is used for, which may limit its type.
 #[derive(Debug, Clone, Copy)]
 pub struct Used<'a> {
-    /// The table that it is in, under its name at the target; its columns are
-    /// those of the source.
+    /// The table that it is in, as the source has it.
     pub table: &'a Table,
+    /// That table's name at the target.
+    pub name: &'a TableName,
+    /// The column's name at the target.
+    pub column: &'a str,
     /// How many columns the widest key (primary, unique or foreign) has that
     /// it is part of; 0 if it is part of none. Some engines bound a key's
     /// length, and so can have no type without a limit in it.
@@ -205,7 +210,8 @@ pub struct Bounds {
 }
 
 /// What became of an index or a constraint.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome", content = "why")]
 pub enum Outcome {
     /// It is the same there.
     Kept,
@@ -219,7 +225,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// The table that it is of.
-    pub table: crate::schema::TableName,
+    pub table: TableName,
     /// What it is: `sequence orders_id_seq`.
     pub object: String,
     /// What became of it.

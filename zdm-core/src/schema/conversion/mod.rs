@@ -1,6 +1,6 @@
 //! A schema of one engine as if another engine had described it.
 //!
-//! `convert` takes a [`Schema`](crate::schema::Schema) as a source described
+//! [`convert`] takes a [`Schema`](crate::schema::Schema) as a source described
 //! it and the stages left it, and the [`Dialect`] of a target. What comes out
 //! is in the target's words from end to end: native types, defaults, computed
 //! columns, indexes, constraints, identities, comments, collations; so that
@@ -18,8 +18,8 @@
 //! * a target's crate offers a [`Dialect`], and never sees another engine's
 //!   language: N dialects, not N² pairs;
 //! * the core walks the schema, makes names fit, follows the user's
-//!   [`Mapping`], and writes the `Report`;
-//! * the values follow by neutral types alone (`Cast`), in a last stage
+//!   [`Mapping`], and writes the [`Report`];
+//! * the values follow by neutral types alone ([`Cast`]), in a last stage
 //!   that copy, stream, rereads and verification all pass through.
 //!
 //! Between two servers of one engine nothing of this happens, but for columns
@@ -95,8 +95,15 @@
 //! at PostgreSQL, and the report says so. A target that counts more texts as
 //! equal than the source does would lose rows of a key, and is refused.
 
+mod cast;
 mod dialect;
 mod mapping;
+mod names;
+mod report;
+mod walk;
 
+pub use cast::{Cast, Misfit, MisfitKind};
 pub use dialect::{Bounds, Convert, Dialect, Fit, Limit, Mapped, Names, Note, Outcome, Used};
 pub use mapping::{ColumnMapping, Mapping, NulCharacter, Policies, TableMapping, Unfit};
+pub use report::{ColumnReport, ObjectReport, Report, TableReport};
+pub use walk::{Conversion, Rows, convert};

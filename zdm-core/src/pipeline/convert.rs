@@ -1,0 +1,287 @@
+//! The last stage of all: rows of one engine's schema as rows of another's.
+//!
+//! Behind the user's stages, so that those see what the source has. Between
+//! servers of one engine it is not there.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use super::Transform;
+use crate::change::{Assembler, Batch, Cell, Image, Item, Op, Run};
+use crate::connect::{Finding, Severity, Sink};
+use crate::schema::conversion::{self, Cast, Dialect, Mapping, Report, Rows};
+use crate::schema::{Schema, Table};
+use crate::{Error, ErrorKind, Result};
+
+/// The user's stages, and behind them the conversion to the target's engine.
+pub(crate) struct Converting {
+    stages: Arc<dyn Transform>,
+    mapping: Mapping,
+    /// The target's language, once it is known; `None` in it where there is
+    /// nothing to convert.
+    dialect: OnceLock<Option<Box<dyn Dialect>>>,
+    planned: RwLock<Planned>,
+    /// What the last plan came to.
+    report: Mutex<Option<Report>>,
+}
+
+#[derive(Default)]
+struct Planned {
+    /// By the order of the schema.
+    first: Vec<Arc<Rows>>,
+    /// By the address of the table that comes in. OK as a key because each
+    /// entry keeps that `Arc`.
+    seen: HashMap<usize, Arc<Rows>>,
+}
+
+/// Tables that are remembered at most beyond the schema's own.
+const REMEMBERED: usize = 1024;
+
+impl Converting {
+    pub(crate) fn new(stages: Arc<dyn Transform>, mapping: Mapping) -> Self {
+        Self {
+            stages,
+            mapping,
+            dialect: OnceLock::new(),
+            planned: RwLock::default(),
+            report: Mutex::new(None),
+        }
+    }
+
+    /// Asks the target for its language, if a table comes from another
+    /// engine. A sink that has none takes rows as they are.
+    pub(crate) async fn open(&self, sink: &dyn Sink, schema: &Schema) -> Result<()> {
+        if self.dialect.get().is_some() {
+            return Ok(());
+        }
+        let dialect = match sink.capabilities().convert {
+            Some(convert) => Some(convert.dialect().await?),
+            None => None,
+        };
+        let foreign = dialect.filter(|dialect| {
+            let engine = dialect.names().engine;
+            schema.tables.iter().any(|table| !table.speaks(&engine))
+        });
+        if foreign.is_none() && !self.mapping.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "a mapping is for a target of another engine: between servers of one engine use stages",
+            ));
+        }
+        // Another task may have been quicker, with the same answer.
+        let _ = self.dialect.set(foreign);
+        Ok(())
+    }
+
+    /// What the conversion comes to; `None` where there is none.
+    pub(crate) fn report(&self, schema: &Schema) -> Result<Option<Report>> {
+        self.schema(schema)?;
+        Ok(self.report.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    fn dialect(&self) -> Option<&dyn Dialect> {
+        self.dialect.get().and_then(Option::as_deref)
+    }
+
+    /// What becomes of the rows of a table that the stages gave.
+    fn rows_of(&self, table: &Arc<Table>) -> Result<Arc<Rows>> {
+        let address = Arc::as_ptr(table).addr();
+        // OK to go on after a panic of another task, here and below: an entry
+        // is put in whole.
+        if let Some(rows) = self.planned.read().unwrap_or_else(PoisonError::into_inner).seen.get(&address) {
+            return Ok(Arc::clone(rows));
+        }
+        let mut planned = self.planned.write().unwrap_or_else(PoisonError::into_inner);
+        let known = planned.first.iter().find(|rows| *rows.from == **table).cloned();
+        let Some(known) = known else {
+            return Err(Error::new(
+                ErrorKind::SchemaChanged,
+                "a table came in another shape than it was converted from: start the run anew",
+            )
+            .with("table", &table.name));
+        };
+        if planned.seen.len() >= planned.first.len() + REMEMBERED {
+            planned.seen = by_address(&planned.first);
+        }
+        let rows = Arc::new(Rows { from: Arc::clone(table), ..Rows::clone(&known) });
+        planned.seen.insert(address, Arc::clone(&rows));
+        Ok(rows)
+    }
+
+    fn item(&self, item: &Item) -> Result<Item> {
+        let to = |table: &Arc<Table>| Ok::<_, Error>(Arc::clone(&self.rows_of(table)?.to));
+        Ok(match item {
+            Item::Schema { old, new } => {
+                Item::Schema { old: old.as_ref().map(to).transpose()?, new: to(new)? }
+            }
+            Item::Truncate { tables } => {
+                Item::Truncate { tables: tables.iter().map(to).collect::<Result<Vec<_>>>()?.into() }
+            }
+            other => other.clone(),
+        })
+    }
+}
+
+fn by_address(first: &[Arc<Rows>]) -> HashMap<usize, Arc<Rows>> {
+    first.iter().map(|rows| (Arc::as_ptr(&rows.from).addr(), Arc::clone(rows))).collect()
+}
+
+impl Transform for Converting {
+    fn schema(&self, schema: &Schema) -> Result<Schema> {
+        let staged = self.stages.schema(schema)?;
+        let Some(dialect) = self.dialect() else { return Ok(staged) };
+        let mut conversion = conversion::convert(&staged, dialect, &self.mapping)
+            .map_err(|error| error.during("pipeline.convert"))?;
+        let mut planned = self.planned.write().unwrap_or_else(PoisonError::into_inner);
+        // Who holds a table from an earlier plan goes by its pointer.
+        for rows in &mut conversion.rows {
+            if let Some(known) = planned.first.iter().find(|known| known.to == rows.to) {
+                rows.to = Arc::clone(&known.to);
+            }
+        }
+        for table in &mut conversion.schema.tables {
+            if let Some(rows) = conversion.rows.iter().find(|rows| rows.to == *table) {
+                *table = Arc::clone(&rows.to);
+            }
+        }
+        planned.first = conversion.rows.into_iter().map(Arc::new).collect();
+        planned.seen = by_address(&planned.first);
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(conversion.report);
+        Ok(conversion.schema)
+    }
+
+    fn check(&self, schema: &Schema) -> Vec<Finding> {
+        let mut findings = self.stages.check(schema);
+        match self.report(schema) {
+            Ok(Some(report)) => findings.extend(report.findings()),
+            Ok(None) => {}
+            Err(error) => {
+                findings.push(Finding::new(Severity::Blocker, "conversion", "conversion", error.to_string()))
+            }
+        }
+        findings
+    }
+
+    fn batch(&self, batch: Batch) -> Result<Batch> {
+        let batch = self.stages.batch(batch)?;
+        if self.dialect().is_none() {
+            return Ok(batch);
+        }
+        let mut out = Assembler::derive(&batch);
+        for item in batch.items() {
+            match item {
+                Item::Rows(run) => {
+                    let rows = self.rows_of(&run.table)?;
+                    convert(&rows, &batch, run, &mut out).map_err(|e| e.during("pipeline.convert"))?;
+                }
+                other => out.item(self.item(other)?),
+            }
+        }
+        out.finish_derived()
+    }
+
+    fn keys_back(&self, table: &Arc<Table>, keys: Batch) -> Result<(Arc<Table>, Batch)> {
+        if self.dialect().is_none() {
+            return self.stages.keys_back(table, keys);
+        }
+        let found = {
+            let planned = self.planned.read().unwrap_or_else(PoisonError::into_inner);
+            let same = |rows: &&Arc<Rows>| Arc::ptr_eq(&rows.to, table);
+            let named = |rows: &&Arc<Rows>| rows.to.name == table.name;
+            planned.first.iter().find(same).or_else(|| planned.first.iter().find(named)).cloned()
+        };
+        let rows = found.ok_or_else(|| {
+            Error::new(ErrorKind::Config, "no table of the source becomes this one")
+                .with("table", &table.name)
+        })?;
+        let mut out = Assembler::derive(&keys);
+        for row in keys.rows() {
+            if row.op() != Op::Delete {
+                return Err(Error::new(ErrorKind::Config, "keys are given as deletes"));
+            }
+            out.row(&rows.from, Op::Delete, true);
+            let image = row.key_image();
+            for at in 0..rows.from.columns.len() {
+                let cell = match rows.cells.iter().position(|(from, _)| *from == at) {
+                    Some(to) => cell(&image, to, rows.back[to].as_ref(), &rows.to, &mut out)
+                        .map_err(|error| error.during("pipeline.keys_back"))?,
+                    None => Cell::Unchanged,
+                };
+                out.cell(cell);
+            }
+            out.end_image()?;
+        }
+        self.stages.keys_back(&rows.from, out.finish_derived()?)
+    }
+
+    fn irreversible(&self, schema: &Schema) -> Vec<Finding> {
+        let mut findings = self.stages.irreversible(schema);
+        if let Ok(Some(report)) = self.report(schema) {
+            let finding =
+                |why: &String| Finding::new(Severity::Blocker, "conversion", "conversion", why.clone());
+            findings.extend(report.one_way.iter().map(finding));
+        }
+        findings
+    }
+}
+
+/// Puts a run's rows into the target's shape.
+fn convert(rows: &Rows, batch: &Batch, run: &Run, out: &mut Assembler) -> Result<()> {
+    let in_order = rows.cells.len() == rows.from.columns.len();
+    if in_order && rows.cells.iter().all(|(_, cast)| cast.is_none()) {
+        return out.rows(&rows.to, run.op, run.old, run.len(), batch.cells_of(run));
+    }
+    for row in batch.rows_of(run) {
+        out.row(&rows.to, run.op, run.old);
+        for image in [row.before(), row.after()].into_iter().flatten() {
+            for (at, cast) in &rows.cells {
+                let cell = cell(&image, *at, cast.as_ref(), &rows.from, out)?;
+                out.cell(cell);
+            }
+            out.end_image()?;
+        }
+    }
+    Ok(())
+}
+
+/// One cell of an image, cast.
+fn cell(
+    image: &Image<'_>,
+    at: usize,
+    cast: Option<&Cast>,
+    table: &Table,
+    out: &mut Assembler,
+) -> Result<Cell> {
+    let given = image.raw()[at];
+    let (Some(cast), Cell::Value { .. }) = (cast, given) else { return Ok(given) };
+    let value = image.cell(at).value()?;
+    match cast.apply(&value) {
+        Ok(None) => Ok(given),
+        Ok(Some(value)) => out.encode(&value),
+        Err(misfit) => Err(Error::new(
+            ErrorKind::Rejected,
+            format!(
+                "a value does not fit its column at the target: {}; correct the row, give the column another type \
+                 in the mapping, or choose a policy for such values",
+                misfit.reason
+            ),
+        )
+        .with("table", &table.name)
+        .with("column", &table.columns[at].name)
+        .with("key", key(image, table))),
+    }
+}
+
+/// The key of a row, for people.
+fn key(image: &Image<'_>, table: &Table) -> String {
+    let columns = table.key_columns().iter();
+    let shown: Vec<String> =
+        columns.map(|at| format!("{}={:?}", table.columns[*at].name, image.cell(*at))).collect();
+    if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
+}
+
+impl std::fmt::Debug for Converting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Converting").field("dialect", &self.dialect()).finish_non_exhaustive()
+    }
+}

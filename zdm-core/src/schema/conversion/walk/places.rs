@@ -1,0 +1,205 @@
+//! Where each table and column ends up, by which names.
+
+use std::collections::{HashMap, HashSet};
+
+use smol_str::SmolStr;
+
+use super::super::names::Room;
+use super::super::{Mapping, Names as Rules};
+use crate::schema::{Schema, Selection, Table, TableName};
+use crate::{Error, ErrorKind, Result};
+
+/// Where a table is at the target.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) name: TableName,
+    /// Columns that stay behind.
+    pub(super) dropped: HashSet<usize>,
+    /// For each column its name there.
+    columns: HashMap<SmolStr, SmolStr>,
+    /// The type that the user wishes for each column.
+    types: HashMap<SmolStr, String>,
+}
+
+impl Place {
+    /// The name of a column there, if it is there.
+    pub(super) fn column(&self, name: &str) -> Option<SmolStr> {
+        self.columns.get(name).cloned()
+    }
+
+    /// The type that the user wishes for that column by name.
+    pub(super) fn wished(&self, name: &str) -> Option<&str> {
+        self.types.get(name).map(String::as_str)
+    }
+
+    /// The names there of columns; `None` if one of them stays behind.
+    pub(super) fn all(&self, names: &[String]) -> Option<Vec<String>> {
+        names.iter().map(|name| self.column(name).map(Into::into)).collect()
+    }
+}
+
+/// The places of all tables, and the rooms that names share.
+#[derive(Debug)]
+pub(super) struct Names {
+    places: HashMap<TableName, Place>,
+    rules: Rules,
+    /// Names of indexes: by schema, or by table.
+    indexes: HashMap<String, Room>,
+    constraints: HashMap<String, Room>,
+}
+
+impl Names {
+    pub(super) fn new(schema: &Schema, rules: &Rules, mapping: &Mapping) -> Result<Self> {
+        let mut names = Self {
+            places: HashMap::new(),
+            rules: rules.clone(),
+            indexes: HashMap::new(),
+            constraints: HashMap::new(),
+        };
+        let mut tables: HashMap<SmolStr, Room> = HashMap::new();
+        let schemas: HashSet<&SmolStr> = schema.tables.iter().map(|t| &t.name.schema).collect();
+        let home = rules.home.as_ref().filter(|_| schemas.len() == 1);
+        // Names that the user chose come first: they are not to be changed.
+        for table in &schema.tables {
+            if let Some(wish) = mapping.name_of(&table.name)? {
+                let room = tables.entry(wish.schema.clone()).or_insert_with(|| names.table_room());
+                if !room.take(&wish.name) {
+                    return Err(Error::new(
+                        ErrorKind::Config,
+                        "the mapping gives a table a name that is too long at the target, or that another has",
+                    )
+                    .with("table", &table.name)
+                    .with("name", &wish));
+                }
+                names.place(table, wish, mapping)?;
+            }
+        }
+        for table in &schema.tables {
+            if names.places.contains_key(&table.name) {
+                continue;
+            }
+            let wished = mapping.schemas.get(table.name.schema.as_str()).map(SmolStr::from);
+            let schema = wished.or_else(|| home.cloned()).unwrap_or_else(|| table.name.schema.clone());
+            let room = tables.entry(schema.clone()).or_insert_with(|| names.table_room());
+            let name = room.fit(&table.name.name, &table.name.to_string());
+            names.place(table, TableName { schema, name }, mapping)?;
+        }
+        if rules.indexes_share {
+            for place in names.places.values() {
+                let room = names.indexes.entry(place.name.schema.to_string());
+                room.or_insert_with(|| Room::new(rules.limit, false)).take(&place.name.name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn table_room(&self) -> Room {
+        Room::new(self.rules.limit, self.rules.fold_tables)
+    }
+
+    fn place(&mut self, table: &Table, name: TableName, mapping: &Mapping) -> Result<()> {
+        let mut place =
+            Place { name, dropped: HashSet::new(), columns: HashMap::new(), types: HashMap::new() };
+        let mut wishes: HashMap<&str, &str> = HashMap::new();
+        // By patterns first, so that the table's own wish has the last word.
+        let mut meant: Vec<_> = mapping.tables.iter().filter(|(of, _)| means(of, &table.name)).collect();
+        meant.sort_by_key(|(of, _)| **of == table.name.to_string());
+        for (_, wish) in meant {
+            let dropped = wish.drop.iter().filter_map(|name| table.position(name));
+            place.dropped.extend(dropped);
+            for (column, wish) in &wish.columns {
+                if let Some(name) = &wish.name {
+                    wishes.insert(column, name);
+                }
+                if let Some(data_type) = &wish.data_type {
+                    place.types.insert(column.into(), data_type.clone());
+                }
+            }
+        }
+        let mut room = Room::new(self.rules.limit, self.rules.fold_columns);
+        let left = || table.columns.iter().enumerate().filter(|(at, _)| !place.dropped.contains(at));
+        for (_, column) in left() {
+            if let Some(wish) = wishes.get(column.name.as_str()) {
+                if !room.take(wish) {
+                    return Err(Error::new(
+                        ErrorKind::Config,
+                        "the mapping gives a column a name that is too long at the target, or that another has",
+                    )
+                    .with("table", &table.name)
+                    .with("column", &column.name));
+                }
+                place.columns.insert(column.name.clone(), SmolStr::from(*wish));
+            }
+        }
+        for (_, column) in left() {
+            if !place.columns.contains_key(&column.name) {
+                let name = room.fit(&column.name, &format!("{}.{}", table.name, column.name));
+                place.columns.insert(column.name.clone(), name);
+            }
+        }
+        self.places.insert(table.name.clone(), place);
+        Ok(())
+    }
+
+    /// Where the table of that name is.
+    pub(super) fn of(&self, name: &TableName) -> Result<&Place> {
+        self.places
+            .get(name)
+            .ok_or_else(|| Error::new(ErrorKind::Config, "no such table is moved").with("table", name))
+    }
+
+    /// The name of an index of a table there. Where all tables of a schema
+    /// share the room, a name that is taken gets its table's before it.
+    pub(super) fn index(&mut self, table: &TableName, name: &str) -> SmolStr {
+        fit(&mut self.indexes, self.rules.indexes_share, self.rules.limit, table, name)
+    }
+
+    /// The name of a constraint of a table there.
+    pub(super) fn constraint(&mut self, table: &TableName, name: &str) -> SmolStr {
+        fit(&mut self.constraints, self.rules.constraints_share, self.rules.limit, table, name)
+    }
+
+    /// What the mapping names and nobody has.
+    pub(super) fn strangers(&self, schema: &Schema, mapping: &Mapping) -> Option<String> {
+        for name in mapping.schemas.keys() {
+            if !schema.tables.iter().any(|t| t.name.schema == name.as_str()) {
+                return Some(name.clone());
+            }
+        }
+        for (pattern, wish) in &mapping.tables {
+            let tables: Vec<_> = schema.tables.iter().filter(|t| means(pattern, &t.name)).collect();
+            if tables.is_empty() {
+                return Some(pattern.clone());
+            }
+            let named = wish.drop.iter().chain(wish.columns.keys());
+            for column in named {
+                if !tables.iter().any(|table| table.position(column).is_some()) {
+                    return Some(format!("{pattern}.{column}"));
+                }
+            }
+        }
+        None
+    }
+}
+
+fn fit(
+    rooms: &mut HashMap<String, Room>,
+    share: bool,
+    limit: super::super::Limit,
+    table: &TableName,
+    name: &str,
+) -> SmolStr {
+    let key = if share { table.schema.to_string() } else { table.to_string() };
+    // Folded everywhere: an index that differs in case alone helps nobody.
+    let room = rooms.entry(key).or_insert_with(|| Room::new(limit, true));
+    let whole = format!("{table}.{name}");
+    if room.take(name) {
+        return name.into();
+    }
+    room.fit(&format!("{}_{name}", table.name), &whole)
+}
+
+/// Whether a wish is for that table.
+fn means(pattern: &str, table: &TableName) -> bool {
+    *pattern == table.to_string() || Selection::new([pattern]).is_ok_and(|tables| tables.matches(table))
+}
