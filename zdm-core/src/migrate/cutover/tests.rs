@@ -294,7 +294,7 @@ impl Sink for Target {
     }
 
     fn capabilities(&self) -> SinkCapabilities<'_> {
-        SinkCapabilities { assess: None, fence: Some(self), sequences: Some(self) }
+        SinkCapabilities { fence: Some(self), sequences: Some(self), ..SinkCapabilities::default() }
     }
 }
 
