@@ -4,6 +4,8 @@
 #[allow(dead_code, reason = "the rooms that use it are being built")]
 mod changes;
 pub mod config;
+#[allow(dead_code, unused_imports, reason = "as above")]
+mod connect;
 #[allow(dead_code, reason = "as above")]
 mod error;
 #[allow(dead_code, reason = "as above")]
@@ -15,3 +17,7 @@ mod wire;
 
 pub use self::config::MySqlConfig;
 pub use self::types::MySqlEncoding;
+
+#[cfg(feature = "failpoints")]
+#[doc(hidden)]
+pub use self::wire::probe;

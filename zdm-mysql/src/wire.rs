@@ -19,6 +19,8 @@ mod dump;
 mod gather;
 mod greeting;
 mod inflate;
+#[cfg(feature = "failpoints")]
+pub mod probe;
 mod reader;
 mod request;
 mod rows;
