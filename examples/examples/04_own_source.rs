@@ -118,7 +118,7 @@ impl Snapshot for Start {
         Err(nothing())
     }
 
-    async fn reread(&self, _: &Arc<Table>, _: &Batch) -> Result<(Batch, After)> {
+    async fn reread(&self, _: &Arc<Table>, _: &Batch, _: &[Xid]) -> Result<(Batch, After)> {
         Err(nothing())
     }
 

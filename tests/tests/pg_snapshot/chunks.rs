@@ -164,14 +164,14 @@ async fn rows_are_read_again_by_key() {
             [Value::from(a).into(), Value::Decimal(b.into()).into(), Field::Unchanged, Field::Unchanged];
         keys.delete(table, key).unwrap();
     }
-    let (batch, after) = fixture.snapshot.reread(table, &keys.finish()).await.unwrap();
+    let (batch, after) = fixture.snapshot.reread(table, &keys.finish(), &[]).await.unwrap();
     fixture.snapshot.flushed(&after.position).await.unwrap();
     let mut found: Vec<_> =
         batch.rows().map(|row| row.after().unwrap().cell(2).value().unwrap().to_string()).collect();
     found.sort();
     assert_eq!(found, ["v3", "v7"]);
     assert!(batch.rows().all(|row| row.after().unwrap().cell(3).is_unchanged()));
-    let (none, _) = fixture.snapshot.reread(table, &BatchBuilder::new().finish()).await.unwrap();
+    let (none, _) = fixture.snapshot.reread(table, &BatchBuilder::new().finish(), &[]).await.unwrap();
     assert_eq!(none.row_count(), 0);
 }
 

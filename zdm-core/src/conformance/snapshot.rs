@@ -158,7 +158,7 @@ async fn rows_are_read_again_by_key(harness: &dyn Harness) -> Verdict {
         });
         keys.delete(table, fields)?;
     }
-    let (batch, after) = world.snapshot.reread(table, &keys.finish()).await?;
+    let (batch, after) = world.snapshot.reread(table, &keys.finish(), &[]).await?;
     let mut rows = events::rows(&batch)?;
     rows.sort();
     ensure!(rows == [Row::new(1, "row 1"), Row::new(3, "row 3")], "read again: {rows:?}");

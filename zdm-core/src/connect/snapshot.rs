@@ -53,16 +53,25 @@ pub trait Snapshot: Send + Sync {
         cancel: CancellationToken,
     ) -> Result<BoxStream<'static, Result<ChunkPart>>>;
 
-    /// Reads the present state of some rows again, by key.
+    /// Reads some rows again, by key.
     ///
     /// `keys` holds deletes of one table: their key cells name the rows.
     /// Gives the rows that are there as inserts, in any order, and the point
     /// by which all that was seen is in the log. A key that is gone gives no
     /// row: the stream will say why.
     ///
+    /// What is read has seen every transaction of `behind`, those whose
+    /// changes ask for it. A log may show a commit that no read sees yet: then
+    /// this waits, or rows of that transaction would be taken for gone.
+    ///
+    /// Any moment that has seen them will do. An implementation should keep
+    /// one for as long as it does, for some seconds at most, and tell its
+    /// visibility: each new one moves the run's consistent point on.
+    ///
     /// # Errors
-    /// When the server fails or the table changed.
-    async fn reread(&self, table: &Arc<Table>, keys: &Batch) -> Result<(Batch, After)>;
+    /// When the server fails or the table changed; `Timeout` when a
+    /// transaction of `behind` does not become visible.
+    async fn reread(&self, table: &Arc<Table>, keys: &Batch, behind: &[Xid]) -> Result<(Batch, After)>;
 
     /// Waits until the source has *flushed* its log past a point: until then
     /// a crash of the source could take back what a chunk has seen.

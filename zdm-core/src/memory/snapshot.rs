@@ -112,9 +112,16 @@ impl Snapshot for MemorySnapshot {
         .boxed())
     }
 
-    async fn reread(&self, table: &Arc<Table>, keys: &Batch) -> Result<(Batch, After)> {
+    async fn reread(&self, table: &Arc<Table>, keys: &Batch, behind: &[Xid]) -> Result<(Batch, After)> {
         let lost = self.db.hit(Point::Reread).await?;
-        self.db.lock().alive(self.life)?;
+        self.db
+            .until(|state| {
+                state.alive(self.life)?;
+                let open =
+                    behind.iter().any(|xid| state.active.keys().any(|active| u128::from(*active) == xid.0));
+                Ok((!open).then_some(()))
+            })
+            .await?;
         let places = keys.rows().map(|row| place_of(table, row)).collect::<Result<BTreeSet<Place>>>()?;
         let (rows, after) = self.select(table, |stored| {
             Ok(places.iter().filter_map(|place| stored.rows.get(place).cloned()).collect::<Vec<Row>>())

@@ -1,14 +1,14 @@
 //! One attempt: from where the durable record stands, through the phases.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use super::start::Start;
 use super::{Outcome, Plan, Until};
 use crate::change::Budget;
-use crate::connect::{Changes, Phase, Purpose, Snapshot, Step, StreamOptions, WriterOptions};
+use crate::connect::{Changes, Phase, Purpose, Reread, Snapshot, Step, StreamOptions, WriterOptions};
 use crate::run::{Copy, Follow, SourceReread, Stop};
 use crate::{Error, ErrorKind, Position, Result};
 
@@ -151,7 +151,9 @@ impl Plan {
                 "the run's record has no position: drop the run and start anew",
             ));
         };
-        let reread_goals = Arc::new(Mutex::new(Vec::new()));
+        let rereads = snapshot
+            .as_ref()
+            .map(|snapshot| Arc::new(SourceReread::new(Arc::clone(snapshot), Arc::clone(&self.stages))));
         let mut options = WriterOptions::new(
             self.options.run.clone(),
             record.epoch,
@@ -159,12 +161,8 @@ impl Plan {
             Arc::clone(&start.target),
         );
         options.hold_back = self.options.budget as usize / 4;
-        if let Some(snapshot) = &snapshot {
-            options = options.reread(Arc::new(SourceReread {
-                snapshot: Arc::clone(snapshot),
-                stages: Arc::clone(&self.stages),
-                goals: Arc::clone(&reread_goals),
-            }));
+        if let Some(rereads) = &rereads {
+            options = options.reread(Arc::clone(rereads) as Arc<dyn Reread>);
         }
         let mut writer = unless_cancelled(cancel, self.sink.writer(options)).await?;
         let stream_cancel = CancellationToken::new();
@@ -194,7 +192,7 @@ impl Plan {
             seen,
             snapshot: snapshot.as_ref(),
             goals,
-            reread_goals,
+            rereads,
             group_bytes: self.options.group,
             linger: self.options.linger,
             idle_interval: self.options.idle_interval,

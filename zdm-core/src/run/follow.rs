@@ -1,7 +1,7 @@
 //! The stream: whole source transactions, grouped into target transactions.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::StatusHandle;
 use super::turn::{Applying, Turn};
+use super::{SourceReread, StatusHandle};
 use crate::change::{Batch, BatchBuilder, DateTime, Item, Xid};
 use crate::connect::{
     Ack, Changes, Checkpoint, Epoch, Head, Progress, RunName, Snapshot, Source, Visibility, Writer,
@@ -86,7 +86,8 @@ pub(crate) struct Follow<'a> {
     pub(crate) snapshot: Option<&'a Arc<dyn Snapshot>>,
     /// Stop once the target has passed all of these; rereads add to them.
     pub(crate) goals: Option<Vec<Position>>,
-    pub(crate) reread_goals: Arc<Mutex<Vec<Position>>>,
+    /// What rereads rows, during catch-up.
+    pub(crate) rereads: Option<Arc<SourceReread>>,
     /// A group is committed when it has this many bytes...
     pub(crate) group_bytes: usize,
     /// ... or has waited this long, or nothing more has arrived.
@@ -218,7 +219,15 @@ impl Follow<'_> {
         writer: &mut dyn Writer,
     ) -> Result<()> {
         let mut next = Some(first);
-        while let Some(batch) = next {
+        while let Some(mut batch) = next {
+            while let Some(end) = self.end_of_group(&batch, &cursor.group)? {
+                self.write(batch.slice(0..end), &mut cursor.group, writer).await?;
+                self.commit(cursor, writer, true).await?;
+                if self.cancel.is_cancelled() || self.has_reached(&cursor.at)? {
+                    return Ok(());
+                }
+                batch = batch.slice(end..batch.items().len());
+            }
             let boundary = batch.complete();
             let (whole, rest) = (batch.slice(0..boundary), batch.slice(boundary..batch.items().len()));
             drop(batch);
@@ -242,6 +251,41 @@ impl Follow<'_> {
         Ok(())
     }
 
+    /// Behind how many items of a batch the group must end, though more has
+    /// arrived: where the last goal is reached, and where rereads want it.
+    /// `None` if nowhere.
+    fn end_of_group(&self, batch: &Batch, group: &Group) -> Result<Option<usize>> {
+        let Some(goals) = &self.goals else { return Ok(None) };
+        let mut whole = group.is_whole();
+        let mut newest = self.rereads.as_ref().and_then(|rereads| rereads.newest());
+        for (index, item) in batch.items().iter().enumerate() {
+            if let (Item::Begin(begin), Some(rereads)) = (item, &self.rereads) {
+                if let Some(newest) = newest
+                    && whole
+                    && rereads.part(newest, begin.xid)?
+                {
+                    return Ok(Some(index));
+                }
+                newest = Some(begin.xid);
+            }
+            let Some(at) = item.position() else { continue };
+            if self.is_past(at, goals)? {
+                return Ok(Some(index + 1));
+            }
+            whole = true;
+        }
+        Ok(None)
+    }
+
+    fn is_past(&self, at: &Position, goals: &[Position]) -> Result<bool> {
+        for goal in goals {
+            if !self.source.reached(at, goal)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn is_full(&self, group: &Group) -> bool {
         group.bytes >= self.group_bytes || group.since.is_some_and(|since| since.elapsed() >= self.linger)
     }
@@ -258,6 +302,9 @@ impl Follow<'_> {
                 Item::Begin(begin) => {
                     group.xid = Some(begin.xid);
                     group.open = true;
+                    if let Some(rereads) = &self.rereads {
+                        rereads.joins(begin.xid);
+                    }
                 }
                 Item::Rows(run)
                     if !self.seen.is_empty() && self.has_seen(&run.table.origin.name, group.xid)? =>
@@ -342,12 +389,13 @@ impl Follow<'_> {
     async fn commit(&mut self, cursor: &mut Cursor, writer: &mut dyn Writer, more: bool) -> Result<()> {
         let Some((to, time)) = cursor.group.boundary.take() else { return Ok(()) };
         let rows = cursor.group.rows;
-        if self.snapshot.is_some() {
+        let mut goals = Vec::new();
+        if let Some(rereads) = &self.rereads {
             // What it rereads adds goals, which must be in this commit: else
             // the run would take itself for consistent before it is.
             writer.flush().await?;
+            goals = rereads.end_group();
         }
-        let goals = std::mem::take(&mut *self.reread_goals.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(all) = &mut self.goals {
             all.extend(goals.iter().cloned());
         }

@@ -13,11 +13,13 @@
 //! rows        COPY's text, row by row -> batches
 //! read        one chunk as a stream
 //! reread      some rows by key
+//! held        the moment in which they are read, kept for as long as it will do
 //! point       where the log ends, and until where it is flushed
 //! visibility  which transactions a snapshot has seen
 //! pool        idle connections
 //! ```
 
+mod held;
 mod moment;
 mod order;
 mod plan;
@@ -41,6 +43,7 @@ use zdm_core::schema::{Schema, Table};
 use zdm_core::{Position, Result};
 
 use self::pool::Pool;
+use self::reread::Rereads;
 use crate::changes::slot;
 use crate::config::PgConfig;
 use crate::position::Lsn;
@@ -63,7 +66,8 @@ pub(crate) async fn open(
             position.clone()
         }
     };
-    Ok(Arc::new(PgSnapshot { start, pool: Arc::new(Pool::new(config)) }))
+    let pool = Arc::new(Pool::new(config));
+    Ok(Arc::new(PgSnapshot { start, rereads: Rereads::new(Arc::clone(&pool)), pool }))
 }
 
 /// Reads the tables of a run that has begun: the stream begins at `start`, and
@@ -72,6 +76,7 @@ pub(crate) async fn open(
 struct PgSnapshot {
     start: Position,
     pool: Arc<Pool>,
+    rereads: Rereads,
 }
 
 #[async_trait]
@@ -97,8 +102,8 @@ impl Snapshot for PgSnapshot {
         Ok(stream.map(move |part| part.map_err(|e| about(e, &table, "snapshot.read"))).boxed())
     }
 
-    async fn reread(&self, table: &Arc<Table>, keys: &Batch) -> Result<(Batch, After)> {
-        reread::reread(&self.pool, table, keys).await.map_err(|e| about(e, table, "snapshot.reread"))
+    async fn reread(&self, table: &Arc<Table>, keys: &Batch, behind: &[Xid]) -> Result<(Batch, After)> {
+        self.rereads.reread(table, keys, behind).await.map_err(|e| about(e, table, "snapshot.reread"))
     }
 
     async fn flushed(&self, position: &Position) -> Result<()> {

@@ -14,10 +14,13 @@ use crate::schema;
 /// table that is as it was described and stays so until the end.
 #[derive(Debug)]
 pub(super) struct Moment {
-    /// What the snapshot has seen.
+    /// By where it is in the log; and, of a table without a key, exactly what
+    /// the snapshot has seen.
     pub(super) after: After,
+    /// Exactly what the snapshot has seen.
+    pub(super) seen: Visibility,
     /// `ONLY`, unless the rows lie in partitions.
-    only: &'static str,
+    pub(super) only: &'static str,
 }
 
 impl Moment {
@@ -27,25 +30,15 @@ impl Moment {
     /// `SchemaChanged` when the table is not as it was described. The
     /// connection is of no use after an error.
     pub(super) async fn open(control: &Control, table: &Table) -> Result<Self> {
-        let name = quote_table(&table.origin.name.schema, &table.origin.name.name);
         // The lock first: neither statement takes a snapshot, and to one that
         // is older than a rewrite of the table, the table would be empty.
-        let sql = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {name} IN ACCESS SHARE MODE"
-        );
-        control.batch_execute(&sql).await.during("snapshot.lock").map_err(|error| {
-            match sqlstate(&error) {
-                // No such table, no such schema.
-                Some("42P01" | "3F000") => changed("it was dropped or renamed").caused_by(error),
-                _ => error,
-            }
-        })?;
+        control
+            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await
+            .during("snapshot.begin")?;
+        lock(control, table).await?;
         let moment = Self::take(control, table).await?;
-        if schema::fingerprint(&**control, table.origin.id).await? != table.origin.fingerprint
-            || !schema::has_its_partitions(&**control, table).await?
-        {
-            return Err(changed("its columns or partitions are others"));
-        }
+        unchanged(control, table).await?;
         Ok(moment)
     }
 
@@ -70,13 +63,14 @@ impl Moment {
             .await
             .during("snapshot.begin")?
             .ok_or_else(|| changed("another table has its name"))?;
+        let seen = Visibility(row.try_get(1).during("snapshot.begin")?);
         // Only a table without a key needs to know; see `Snapshot::read`.
-        let seen: String = row.try_get(1).during("snapshot.begin")?;
-        let visibility = (!table.has_key()).then_some(Visibility(seen));
+        let visibility = (!table.has_key()).then(|| seen.clone());
         let partitioned: bool = row.try_get(0).during("snapshot.begin")?;
         Ok(Self {
             after: After { position: point::end(&row)?.into(), visibility },
-            only: if partitioned { "" } else { "ONLY " },
+            seen,
+            only: only(partitioned),
         })
     }
 
@@ -98,6 +92,34 @@ impl Moment {
         control.batch_execute("COMMIT").await.during("snapshot.end")?;
         Ok(self.after)
     }
+}
+
+/// How the rows of a table are named alone, unless they lie in partitions.
+pub(super) fn only(partitioned: bool) -> &'static str {
+    if partitioned { "" } else { "ONLY " }
+}
+
+/// Keeps DDL away from a table until the transaction ends.
+pub(super) async fn lock(control: &Control, table: &Table) -> Result<()> {
+    let name = quote_table(&table.origin.name.schema, &table.origin.name.name);
+    let sql = format!("LOCK TABLE {name} IN ACCESS SHARE MODE");
+    control.batch_execute(&sql).await.during("snapshot.lock").map_err(|error| {
+        match sqlstate(&error) {
+            // No such table, no such schema.
+            Some("42P01" | "3F000") => changed("it was dropped or renamed").caused_by(error),
+            _ => error,
+        }
+    })
+}
+
+/// Fails unless a table is as it was described.
+pub(super) async fn unchanged(control: &Control, table: &Table) -> Result<()> {
+    if schema::fingerprint(&**control, table.origin.id).await? != table.origin.fingerprint
+        || !schema::has_its_partitions(&**control, table).await?
+    {
+        return Err(changed("its columns or partitions are others"));
+    }
+    Ok(())
 }
 
 fn changed(how: &str) -> Error {

@@ -1,15 +1,15 @@
-//! The present state of some rows, by key.
+//! Some rows, by key.
 
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use futures::StreamExt as _;
-use zdm_core::change::{Batch, CellRef, Encoding as _, Format, RowRef};
+use zdm_core::change::{Batch, CellRef, Encoding as _, Format, RowRef, Xid};
 use zdm_core::connect::After;
 use zdm_core::schema::Table;
 use zdm_core::{Error, ErrorKind, Result};
 
-use super::moment::Moment;
+use super::held::{Held, Keeper};
 use super::order::KeyOrder;
 use super::pool::Pool;
 use super::range::literal;
@@ -17,24 +17,56 @@ use super::rows::Rows;
 use crate::error::OrPg;
 use crate::types::{PgEncoding, TEXT, text};
 
-/// Reads the rows that are there of those that the deletes in `keys` name.
-pub(super) async fn reread(pool: &Pool, table: &Arc<Table>, keys: &Batch) -> Result<(Batch, After)> {
-    let control = pool.take().await?;
-    let moment = Moment::open(&control, table).await?;
-    let mut rows = Rows::new(Arc::clone(table));
-    if keys.row_count() > 0 {
-        let order = KeyOrder::of(&control, table).await?.ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported, "rows of a table without a key cannot be read again")
-        })?;
-        let sql = moment.copy(table, &condition(&order, table, keys)?);
-        let mut copy = Box::pin(control.copy_out(&sql).await.during("snapshot.reread")?);
-        while let Some(row) = copy.next().await {
-            rows.push(&row.during("snapshot.reread")?)?;
-        }
+/// Where rows are read again.
+#[derive(Debug)]
+pub(super) struct Rereads {
+    pool: Arc<Pool>,
+    held: Keeper,
+}
+
+impl Rereads {
+    pub(super) fn new(pool: Arc<Pool>) -> Self {
+        Self { pool, held: Keeper::default() }
     }
-    let after = moment.close(&control).await?;
-    pool.give(control);
-    Ok((rows.finish(None)?, after))
+
+    /// Reads the rows that are there of those that the deletes in `keys`
+    /// name, in a moment that has seen all of `behind`.
+    pub(super) async fn reread(
+        &self,
+        table: &Arc<Table>,
+        keys: &Batch,
+        behind: &[Xid],
+    ) -> Result<(Batch, After)> {
+        // One at a time, and given back only whole: after an error, or
+        // dropped, the moment ends with its connection.
+        let mut place = self.held.place().await;
+        let held = match place.take() {
+            Some(held) if held.will_do(behind)? => held.enter(&self.pool, table).await?,
+            _ => None,
+        };
+        let held = match held {
+            Some(held) => held,
+            None => {
+                let held = Held::open(&self.pool, table, behind).await?;
+                self.held.expire(&held);
+                held
+            }
+        };
+        let mut rows = Rows::new(Arc::clone(table));
+        if keys.row_count() > 0 {
+            let order = KeyOrder::of(&held.control, table).await?.ok_or_else(|| {
+                Error::new(ErrorKind::Unsupported, "rows of a table without a key cannot be read again")
+            })?;
+            let sql = held.copy(table, &condition(&order, table, keys)?);
+            let mut copy = Box::pin(held.control.copy_out(&sql).await.during("snapshot.reread")?);
+            while let Some(row) = copy.next().await {
+                rows.push(&row.during("snapshot.reread")?)?;
+            }
+        }
+        let after = held.after();
+        *place = Some(held);
+        Ok((rows.finish(None)?, after))
+    }
 }
 
 /// The key is one of these: as an EXISTS, so that a key which is named twice
