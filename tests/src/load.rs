@@ -23,15 +23,13 @@ use crate::within;
 pub struct LoadOptions {
     /// Makes the same transactions again, as far as timing lets it.
     pub seed: u64,
-    /// Connections.
+    /// Connections, each as fast as its database is.
     pub workers: u64,
-    /// A worker begins a transaction at most this often.
-    pub pace: Duration,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { seed: 1, workers: 3, pace: Duration::from_millis(25) }
+        Self { seed: 1, workers: 3 }
     }
 }
 
@@ -143,10 +141,7 @@ async fn work(url: String, worker: u64, options: LoadOptions, shared: Arc<Shared
     let id = i64::try_from(worker).unwrap();
     let mut number = 0;
     let mut client: Option<Client> = None;
-    let mut pace = tokio::time::interval(options.pace);
-    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !shared.stop.load(Ordering::Relaxed) {
-        pace.tick().await;
         let _running = shared.pause.read().await;
         let session = match client.take() {
             Some(client) if !client.is_closed() => client,
@@ -155,7 +150,11 @@ async fn work(url: String, worker: u64, options: LoadOptions, shared: Arc<Shared
                 shared.lost.fetch_add(u64::from(gone.is_some()), Ordering::Relaxed);
                 match connect(&url).await {
                     Some(client) => client,
-                    None => continue,
+                    None => {
+                        // The server is down: nothing says when it is back.
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        continue;
+                    }
                 }
             }
         };

@@ -2,6 +2,7 @@
 //! itself when the run is not as expected.
 
 use tokio_postgres::GenericClient;
+use tokio_postgres::types::Type;
 use zdm_core::connect::{ChunkDone, ChunkId, Epoch, Progress, RunName};
 use zdm_core::{Error, Position, Result};
 
@@ -78,17 +79,18 @@ async fn stream(
          SELECT 1 / count(*) FROM moved",
         quote_ident(schema)
     );
+    // With its types it takes one round trip.
     let outcome = session
-        .execute(
+        .execute_typed(
             &advance,
             &[
-                &run.as_str(),
-                &number(epoch.0)?,
-                &from.as_str(),
-                &to.of(engine)?,
-                &number(changes)?,
-                &goals,
-                &engine.as_str(),
+                (&run.as_str(), Type::TEXT),
+                (&number(epoch.0)?, Type::INT8),
+                (&from.as_str(), Type::TEXT),
+                (&to.of(engine)?, Type::TEXT),
+                (&number(changes)?, Type::INT8),
+                (&goals, Type::TEXT_ARRAY),
+                (&engine.as_str(), Type::TEXT),
             ],
         )
         .await

@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::try_join_all;
 use hashbrown::HashMap;
-use zdm_core::apply::{Group, KeyedWork, Merged, Outcome, Step, Work, key_is_bytewise};
+use tokio_postgres::SimpleQueryMessage;
+use zdm_core::apply::{Group, Merged, Outcome, Step, Work, key_is_bytewise};
 use zdm_core::change::{Batch, BatchBuilder, Field};
 use zdm_core::connect::{Progress, Writer, WriterOptions};
 use zdm_core::schema::{Table, TableName};
 use zdm_core::{Error, ErrorKind, Result};
 
 use super::commit::commit;
+use super::direct::Direct;
 use super::full_row;
 use super::shape::Shape;
 use super::stage::{Stage, Staged};
+use super::statements::UNIQUE;
 use crate::checkpoint::advance;
 use crate::connect::Control;
 use crate::error::OrPg;
@@ -27,10 +31,31 @@ pub(super) struct Apply {
     /// Set while a call is under way; found set, a call has failed or was
     /// dropped.
     spent: bool,
-    stages: HashMap<TableName, Stage>,
-    shapes: HashMap<TableName, Arc<Shape>>,
-    /// Staging tables made so far.
-    made: u32,
+    tables: HashMap<TableName, Known>,
+    /// Tables met so far.
+    met: u32,
+    /// Whether the session has the statement that asks for unique columns.
+    asks: bool,
+}
+
+/// A table that changes were applied to.
+#[derive(Debug)]
+struct Known {
+    shape: Arc<Shape>,
+    number: u32,
+    direct: Direct,
+    /// Made when it is first needed.
+    stage: Option<Stage>,
+    /// Columns that an UPDATE must not change, as indexes of the written
+    /// ones: read under this transaction's lock.
+    fixed: Option<Vec<usize>>,
+}
+
+/// What a step does to one table with a key.
+struct Job<'g> {
+    table: Arc<Table>,
+    known: Known,
+    outcomes: Vec<Outcome<'g>>,
 }
 
 impl Apply {
@@ -42,9 +67,9 @@ impl Apply {
             group: Group::new(),
             open: false,
             spent: false,
-            stages: HashMap::new(),
-            shapes: HashMap::new(),
-            made: 0,
+            tables: HashMap::new(),
+            met: 0,
+            asks: false,
         }
     }
 
@@ -52,7 +77,6 @@ impl Apply {
     async fn apply_held(&mut self) -> Result<()> {
         let group = std::mem::take(&mut self.group);
         if !group.is_empty() {
-            self.begin().await?;
             self.steps(&group).await?;
         }
         Ok(())
@@ -60,9 +84,7 @@ impl Apply {
 
     async fn begin(&mut self) -> Result<()> {
         if !self.open {
-            // Deferred: within a transaction of the source a deferrable
-            // constraint may have been broken for a while.
-            self.session.batch_execute("BEGIN; SET CONSTRAINTS ALL DEFERRED").await.during("sink.begin")?;
+            self.session.batch_execute(BEGIN).await.during("sink.begin")?;
             self.open = true;
         }
         Ok(())
@@ -71,19 +93,7 @@ impl Apply {
     async fn steps(&mut self, group: &Group) -> Result<()> {
         for step in group.steps() {
             match step {
-                Step::Rows(works) => {
-                    for work in works {
-                        let table = Arc::clone(work.table());
-                        let done = match work {
-                            Work::Keyed(work) => self.keyed(&table, work).await,
-                            Work::InOrder(work) => {
-                                let shape = self.shape(&table).await?;
-                                full_row::apply(&self.session, &shape, work).await
-                            }
-                        };
-                        done.map_err(|error| error.with("table", &table.name))?;
-                    }
-                }
+                Step::Rows(works) => self.rows(works).await?,
                 Step::Truncate(tables) => self.truncate(tables).await?,
                 Step::Schema { new, old } => {
                     for table in old.into_iter().chain([new]) {
@@ -101,20 +111,92 @@ impl Apply {
         Ok(())
     }
 
-    async fn keyed(&mut self, table: &Arc<Table>, work: KeyedWork<'_>) -> Result<()> {
-        let mut stage = self.stage(table).await?;
-        let missing = self.staged(&mut stage, work).await?;
-        self.stages.insert(table.name.clone(), stage);
-        if missing.is_empty() { Ok(()) } else { self.reread(table, missing).await }
+    /// All tables of a step. Those with a key are locked by one message, and
+    /// then worked on at once: the session does what it is sent in order, so
+    /// a step costs a few round trips and not some for each table.
+    async fn rows(&mut self, works: Vec<Work<'_>>) -> Result<()> {
+        let mut jobs = Vec::new();
+        for work in works {
+            let table = Arc::clone(work.table());
+            match work {
+                Work::Keyed(work) => {
+                    let known = self.known(&table).await.map_err(|error| error.with("table", &table.name))?;
+                    jobs.push(Job { table, known, outcomes: work.outcomes().collect() });
+                }
+                Work::InOrder(work) => {
+                    let shape = Arc::clone(&self.known_of(&table).await?.shape);
+                    self.begin().await?;
+                    let done = full_row::apply(&self.session, &shape, work).await;
+                    done.map_err(|error| error.with("table", &table.name))?;
+                }
+            }
+        }
+        self.lock(&mut jobs).await?;
+        let (session, rereads) = (&self.session, self.options.reread.is_some());
+        let done = try_join_all(jobs.iter_mut().map(|job| job.directly(session, rereads))).await?;
+        for (mut job, done) in jobs.into_iter().zip(done) {
+            let named = |error: Error| error.with("table", &job.table.name);
+            let missing = match done {
+                Some(missing) => missing,
+                None => self.staged(&mut job.known, &job.outcomes).await.map_err(named)?,
+            };
+            self.tables.insert(job.table.name.clone(), job.known);
+            if !missing.is_empty() {
+                self.reread(&job.table, missing).await.map_err(named)?;
+            }
+        }
+        Ok(())
     }
 
-    /// The rows that must be read again, by their keys.
-    async fn staged<'g>(&self, stage: &mut Stage, work: KeyedWork<'g>) -> Result<Vec<Merged<'g>>> {
+    /// Begins the transaction and finds out, for tables that it has not
+    /// touched yet, which columns an UPDATE must leave alone.
+    ///
+    /// Indexes are built while changes are applied. The lock comes first: an
+    /// index that is being built waits for it, or has been built before it.
+    async fn lock(&mut self, jobs: &mut [Job<'_>]) -> Result<()> {
+        let mut sql = String::new();
+        let mut tables = Vec::new();
+        for job in jobs.iter().filter(|job| job.known.fixed.is_none()) {
+            sql.push_str(&format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE;\n", job.known.shape.only));
+            tables.push(job.known.shape.oid.to_string());
+        }
+        if tables.is_empty() {
+            return Ok(());
+        }
+        if !self.open {
+            sql.insert_str(0, BEGIN);
+        }
+        if !std::mem::replace(&mut self.asks, true) {
+            sql.push_str(&format!("PREPARE zdm_unique (oid[]) AS {UNIQUE};\n"));
+        }
+        sql.push_str(&format!("EXECUTE zdm_unique ('{{{}}}')", tables.join(",")));
+        let answers = self.session.simple_query(&sql).await.during("sink.lock")?;
+        self.open = true;
+        let mut names: Vec<(u32, String)> = Vec::new();
+        for answer in answers {
+            if let SimpleQueryMessage::Row(row) = answer {
+                let oid = row.try_get(0).during("sink.lock")?.and_then(|oid| oid.parse().ok());
+                let name = row.try_get(1).during("sink.lock")?;
+                names.extend(oid.zip(name.map(str::to_owned)));
+            }
+        }
+        for job in jobs.iter_mut().filter(|job| job.known.fixed.is_none()) {
+            job.known.fixed = Some(job.known.shape.fixed(&names));
+        }
+        Ok(())
+    }
+
+    /// By way of the staging table. Gives the rows that must be read again, by
+    /// their keys.
+    async fn staged<'g>(&mut self, known: &mut Known, outcomes: &[Outcome<'g>]) -> Result<Vec<Merged<'g>>> {
         let (session, reads_again) = (&self.session, self.options.reread.is_some());
-        let outcomes: Vec<Outcome<'g>> = work.outcomes().collect();
         let again = |row: &Merged<'_>| reads_again && !row.is_complete();
-        let fixed = stage.fixed(session).await?;
-        let staged = stage.fill(session, &outcomes, again).await?;
+        let fixed = known.fixed.clone().unwrap_or_default();
+        let stage = match &mut known.stage {
+            Some(stage) => stage,
+            none => none.insert(Stage::make(session, Arc::clone(&known.shape), known.number).await?),
+        };
+        let staged = stage.fill(session, outcomes, again).await?;
         fail::fail_point!("apply::staged");
         let mut missing: Vec<Merged<'g>> = outcomes
             .iter()
@@ -129,7 +211,7 @@ impl Apply {
         }
         let updates = staged.masks.iter().map(|mask| mask.updates).sum::<u64>() + staged.puts - puts;
         if update(session, stage, &staged).await? < updates {
-            puts += self.find_missing(stage, &outcomes, &mut missing).await?;
+            puts += self.find_missing(stage, outcomes, &mut missing).await?;
         }
         fail::fail_point!("apply::updated");
         if puts > 0 {
@@ -192,9 +274,10 @@ impl Apply {
     }
 
     async fn truncate(&mut self, tables: &[Arc<Table>]) -> Result<()> {
+        self.begin().await?;
         let mut names = Vec::new();
         for table in tables {
-            names.push(self.shape(table).await?.only.clone());
+            names.push(self.known_of(table).await?.shape.only.clone());
         }
         let truncate = format!("TRUNCATE {}", names.join(", "));
         self.session.batch_execute(&truncate).await.during("sink.truncate")?;
@@ -202,38 +285,49 @@ impl Apply {
         Ok(())
     }
 
-    /// The staging table of a table, taken out: put it back.
-    async fn stage(&mut self, table: &Arc<Table>) -> Result<Stage> {
-        if let Some(stage) = self.stages.remove(&table.name) {
-            if alike(&stage.shape.table, table) {
-                return Ok(stage);
+    /// What is known of a table, taken out: put it back.
+    async fn known(&mut self, table: &Arc<Table>) -> Result<Known> {
+        if let Some(mut known) = self.tables.remove(&table.name) {
+            if alike(&known.shape.table, table) {
+                return Ok(known);
             }
-            drop_stage(&self.session, &stage).await?;
+            drop_stage(&self.session, known.stage.take()).await?;
         }
-        let shape = Shape::of(&self.session, table, true).await?;
-        self.made += 1;
-        Stage::make(&self.session, shape, self.made).await
+        let shape = Arc::new(Shape::of(&self.session, table, true).await?);
+        self.met += 1;
+        let number = self.met;
+        Ok(Known { shape, number, direct: Direct::new(number), stage: None, fixed: None })
     }
 
-    async fn shape(&mut self, table: &Arc<Table>) -> Result<Arc<Shape>> {
-        if let Some(shape) = self.shapes.get(&table.name)
-            && alike(&shape.table, table)
-        {
-            return Ok(Arc::clone(shape));
-        }
-        let shape = Arc::new(Shape::of(&self.session, table, false).await?);
-        self.shapes.insert(table.name.clone(), Arc::clone(&shape));
-        Ok(shape)
+    async fn known_of(&mut self, table: &Arc<Table>) -> Result<&Known> {
+        let known = self.known(table).await?;
+        Ok(self.tables.entry(table.name.clone()).insert(known).into_mut())
     }
 
     async fn forget(&mut self, name: &TableName) -> Result<()> {
-        self.shapes.remove(name);
-        match self.stages.remove(name) {
-            Some(stage) => drop_stage(&self.session, &stage).await,
+        match self.tables.remove(name) {
+            Some(mut known) => drop_stage(&self.session, known.stage.take()).await,
             None => Ok(()),
         }
     }
 }
+
+impl<'g> Job<'g> {
+    /// `None` where it takes a staging table.
+    async fn directly(&mut self, session: &Control, rereads: bool) -> Result<Option<Vec<Merged<'g>>>> {
+        let Known { shape, direct, fixed, .. } = &mut self.known;
+        if !Direct::can(shape, &self.outcomes, rereads) {
+            return Ok(None);
+        }
+        let fixed = fixed.as_deref().unwrap_or_default();
+        let done = direct.apply(session, shape, fixed, &self.outcomes, rereads).await;
+        done.map_err(|error| error.with("table", &self.table.name))
+    }
+}
+
+/// Deferred: within a transaction of the source a deferrable constraint may
+/// have been broken for a while.
+const BEGIN: &str = "BEGIN; SET CONSTRAINTS ALL DEFERRED;\n";
 
 #[async_trait]
 impl Writer for Apply {
@@ -260,7 +354,10 @@ impl Writer for Apply {
         self.begin().await?;
         advance(&*self.session, &self.schema, &self.options.run, self.options.epoch, &progress).await?;
         commit(&self.session).await?;
-        self.stages.values_mut().for_each(Stage::reset);
+        for known in self.tables.values_mut() {
+            known.fixed = None;
+            known.stage.iter_mut().for_each(Stage::reset);
+        }
         self.open = false;
         self.spent = false;
         Ok(())
@@ -306,7 +403,8 @@ async fn update(session: &Control, stage: &mut Stage, staged: &Staged) -> Result
     Ok(updated)
 }
 
-async fn drop_stage(session: &Control, stage: &Stage) -> Result<()> {
+async fn drop_stage(session: &Control, stage: Option<Stage>) -> Result<()> {
+    let Some(stage) = stage else { return Ok(()) };
     session.batch_execute(&format!("DROP TABLE {}", stage.name)).await.during("sink.stage")
 }
 
@@ -321,7 +419,7 @@ pub(super) fn spent(mark: &mut bool) -> Result<()> {
     Ok(())
 }
 
-fn gone(row: &Merged<'_>) -> Error {
+pub(super) fn gone(row: &Merged<'_>) -> Error {
     Error::new(
         ErrorKind::Conflict,
         "a row changed at the source is not in the target, and the log does not carry all of it: \

@@ -9,15 +9,21 @@
 //! load        the writer of chunks
 //! apply       the writer of changes: grouping, transactions
 //! commit      the end of both writers' transactions
+//! direct      one table's changes in one message, its rows as arrays
+//! arrays      cells as array literals
+//! given       the SQL between arrays and table
 //! stage       one table's temporary staging table, and what it holds
 //! statements  the SQL between staging table and table
 //! full_row    changes of tables without a key
 //! ```
 
 mod apply;
+mod arrays;
 mod commit;
 mod copy;
+mod direct;
 mod full_row;
+mod given;
 mod load;
 pub mod prepare;
 mod session;

@@ -16,7 +16,7 @@ use crate::error::{self, OrPg};
 /// A staging table has no statistics, and the planner's guess for it would
 /// make it read a large target whole; so joins that do are off.
 const SETTINGS: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
-    SET enable_bitmapscan = off; SET jit = off; SET client_min_messages = warning";
+    SET enable_bitmapscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan; SET client_min_messages = warning";
 
 pub(super) async fn open(config: &PgConfig, run: &RunName, purpose: &str) -> Result<Control> {
     let session = Control::holding(config, purpose).await?;

@@ -40,6 +40,12 @@ pub(super) struct Written {
     /// The type, of a domain its base type: a staged cell may be absent, which
     /// a domain may forbid.
     pub(super) base: String,
+    /// The same without its modifier: a value is rounded, padded or refused
+    /// where it is assigned, and never cut by a cast.
+    pub(super) plain: String,
+    /// The type of an array of them; `None` where an array of them is not a
+    /// list of single values (arrays, composites) or is written another way.
+    pub(super) array: Option<String>,
     /// An UPDATE cannot set it (`GENERATED ALWAYS AS IDENTITY`).
     pub(super) identity_always: bool,
 }
@@ -52,7 +58,9 @@ const COLUMNS: &str = "
         UNION ALL
         SELECT b.attnum, b.name, b.always, b.generated, t.typbasetype, t.typtypmod
         FROM base b JOIN pg_type t ON t.oid = b.type WHERE t.typtype = 'd')
-    SELECT b.name, b.always, b.generated, format_type(b.type, b.modifier), b.attnum
+    SELECT b.name, b.always, b.generated, format_type(b.type, b.modifier), b.attnum, format_type(b.type, -1),
+        CASE WHEN t.typtype IN ('b', 'e', 'r', 'm') AND t.typarray <> 0 AND t.typdelim = ','
+             THEN format_type(t.typarray, -1) END
     FROM base b JOIN pg_type t ON t.oid = b.type WHERE t.typtype <> 'd'";
 
 /// The unique index over exactly these columns, the primary key's if it is
@@ -106,6 +114,8 @@ impl Shape {
                 at,
                 name: quote_ident(&column.name),
                 base: row.try_get(3).during(during)?,
+                plain: row.try_get(5).during(during)?,
+                array: row.try_get(6).during(during)?,
                 identity_always: row.try_get(1).during(during)?,
             });
             numbers.push(row.try_get::<_, i16>(4).during(during)?);
@@ -116,6 +126,17 @@ impl Shape {
             shape.find_key(session, oid, &numbers).await?;
         }
         Ok(shape)
+    }
+
+    /// The columns that an UPDATE must leave alone: those of these names,
+    /// each with its table's number, and identities.
+    pub(super) fn fixed(&self, unique: &[(u32, String)]) -> Vec<usize> {
+        let is_unique = |name: &str| unique.iter().any(|(oid, unique)| *oid == self.oid && unique == name);
+        let fixed = |(at, column): &(usize, &Written)| {
+            let name = self.table.columns[column.at].name.as_str();
+            !self.key.contains(at) && (column.identity_always || is_unique(name))
+        };
+        self.columns.iter().enumerate().filter(fixed).map(|(at, _)| at).collect()
     }
 
     /// `COPY … FROM STDIN` of all written columns.

@@ -2,6 +2,7 @@
 //! prepared for it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tokio_postgres::{Client, Statement};
 use zdm_core::Result;
@@ -9,19 +10,15 @@ use zdm_core::apply::{Merged, Outcome};
 
 use super::copy::Copy;
 use super::shape::Shape;
-use super::statements::UNIQUE;
 use crate::error::OrPg;
 
 /// A temporary table of the session, kept for the session's life.
 #[derive(Debug)]
 pub(super) struct Stage {
-    pub(super) shape: Shape,
+    pub(super) shape: Arc<Shape>,
     pub(super) name: String,
     /// Whether this transaction has used it.
     used: bool,
-    /// Columns that an UPDATE must not change, as indexes of the written
-    /// ones: read under this transaction's lock.
-    fixed: Option<Vec<usize>>,
     prepared: HashMap<String, Statement>,
 }
 
@@ -42,16 +39,15 @@ pub(super) struct Mask {
 }
 
 impl Stage {
-    pub(super) async fn make(session: &Client, shape: Shape, number: u32) -> Result<Self> {
+    pub(super) async fn make(session: &Client, shape: Arc<Shape>, number: u32) -> Result<Self> {
         let name = format!("pg_temp.zdm_stage_{number}");
         session.batch_execute(&shape.make_stage(&name)).await.during("sink.stage")?;
-        Ok(Self { shape, name, used: false, fixed: None, prepared: HashMap::new() })
+        Ok(Self { shape, name, used: false, prepared: HashMap::new() })
     }
 
     /// The transaction has ended, and what was staged with it.
     pub(super) fn reset(&mut self) {
         self.used = false;
-        self.fixed = None;
     }
 
     /// Runs a statement that was prepared when it was first run.
@@ -68,36 +64,6 @@ impl Stage {
             Some(mask) => session.execute(&statement, &[&mask]).await.during("sink.apply"),
             None => session.execute(&statement, &[]).await.during("sink.apply"),
         }
-    }
-
-    /// The columns that an UPDATE must leave alone.
-    ///
-    /// Indexes are built while changes are applied. The lock comes first: an
-    /// index that is being built waits for it, or has been built before it.
-    pub(super) async fn fixed(&mut self, session: &Client) -> Result<Vec<usize>> {
-        if let Some(fixed) = &self.fixed {
-            return Ok(fixed.clone());
-        }
-        let lock = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", self.shape.only);
-        let (lock, rows) = futures::join!(session.batch_execute(&lock), async {
-            session.query(UNIQUE, &[&self.shape.oid]).await
-        });
-        lock.during("sink.apply")?;
-        let rows = rows.during("sink.apply")?;
-        let names = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<&str>, _>>();
-        let names = names.during("sink.apply")?;
-        let Shape { table, columns, key, .. } = &self.shape;
-        let fixed: Vec<usize> = columns
-            .iter()
-            .enumerate()
-            .filter(|(at, column)| {
-                let name = table.columns[column.at].name.as_str();
-                !key.contains(at) && (column.identity_always || names.contains(&name))
-            })
-            .map(|(at, _)| at)
-            .collect();
-        self.fixed = Some(fixed.clone());
-        Ok(fixed)
     }
 
     /// Stages what a group has come to. `again` says which puts are read

@@ -102,7 +102,7 @@ impl Shape {
     }
 
     /// The target's key is the one in these staged columns.
-    fn on(&self, staged: &str) -> String {
+    pub(super) fn on(&self, staged: &str) -> String {
         let equal = |(at, (&column, operator)): (usize, (&usize, &String))| {
             let staged = if staged == "b" { format!("b{at}") } else { format!("c{column}") };
             format!("t.{} {operator} s.{staged}", self.columns[column].name)
@@ -117,10 +117,11 @@ impl Shape {
 
 /// The columns whose values must not clash with another row's: those of
 /// unique and exclusion indexes, also in their expressions and predicates,
-/// of the table and its partitions.
+/// of tables and their partitions, each with the number of its table.
 pub(super) const UNIQUE: &str = "
-    SELECT DISTINCT a.attname::text
-    FROM (SELECT $1::oid AS oid UNION SELECT relid::oid FROM pg_partition_tree($1::oid::regclass)) r
+    SELECT DISTINCT w.oid, a.attname::text
+    FROM unnest($1::oid[]) AS w (oid)
+    CROSS JOIN LATERAL (SELECT w.oid UNION SELECT relid::oid FROM pg_partition_tree(w.oid::regclass)) r (oid)
     JOIN pg_index i ON i.indrelid = r.oid AND (i.indisunique OR i.indisexclusion)
     JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0
     WHERE a.attnum = ANY (i.indkey::int2[]) OR EXISTS (
