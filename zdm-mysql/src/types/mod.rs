@@ -32,7 +32,7 @@ mod text;
 
 pub(crate) use self::decimal::packed_len;
 pub use self::encoding::MySqlEncoding;
-pub(crate) use self::encoding::{ENCODING, LOG, OLD};
+pub(crate) use self::encoding::{ENCODING, LOG, OLD, TEXT};
 pub(crate) use self::json::apply_diff as apply_json_diff;
 pub(crate) use self::labels::labels;
 pub(crate) use self::native::{Kind, argument, code};

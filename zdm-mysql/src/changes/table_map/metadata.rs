@@ -46,6 +46,7 @@ fn signs(bits: &[u8], types: &[u8], table: &Table) -> Result<()> {
                 | code::LONG
                 | code::LONGLONG
                 | code::NEWDECIMAL
+                | code::YEAR
                 | code::FLOAT
                 | code::DOUBLE
         )
