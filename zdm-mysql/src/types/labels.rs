@@ -71,7 +71,7 @@ mod tests {
     fn labels_as_the_catalog_writes_them() {
         let of = |text| labels(text).map(Cow::into_owned).collect::<Vec<_>>();
         assert_eq!(
-            of(r#"enum('it''s','a\\b','c"d','é','n\nl','','a,b)') character set latin1"#),
+            of(r#"enum('it''s','a\\b','c"d','é','n\nl','','a,b)')"#),
             ["it's", "a\\b", "c\"d", "é", "n\nl", "", "a,b)"]
         );
         assert_eq!(of("set('x')"), ["x"]);

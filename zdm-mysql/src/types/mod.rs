@@ -17,24 +17,31 @@
 //! text        form of the text protocol -> Value
 //! charset     text in any character set of the server -> UTF-8
 //! labels      labels of ENUM and SET, from the type's name
+//! literal     Value -> SQL; field: -> field of LOAD DATA; plain: what both share
 //! ```
 
 mod charset;
 mod decimal;
 mod encoding;
+mod field;
 mod json;
 mod labels;
+mod literal;
 mod log;
 mod native;
 mod neutral;
+mod plain;
 mod temporal;
 mod text;
 
 pub(crate) use self::decimal::packed_len;
 pub use self::encoding::MySqlEncoding;
 pub(crate) use self::encoding::{ENCODING, LOG, OLD, TEXT};
+pub(crate) use self::field::{load_expression, write_field};
 pub(crate) use self::json::apply_diff as apply_json_diff;
 pub(crate) use self::labels::labels;
+pub(crate) use self::literal::{write_literal, write_quoted};
 pub(crate) use self::native::{Kind, argument, code};
 pub(crate) use self::neutral::column_type;
 pub(crate) use self::temporal::fraction_len;
+pub(crate) use self::text::select;

@@ -95,7 +95,8 @@ const INET4: u8 = 2;
 const INET6: u8 = 3;
 
 impl Kind {
-    /// Of a column that this crate described; `None` for any other.
+    /// Of a column that this crate described, or that was put into this
+    /// engine's language; `None` for any other.
     pub(crate) fn of(column: &Column) -> Option<Self> {
         Self::unpack(column.native.id)
     }
@@ -179,17 +180,14 @@ impl Kind {
 /// The native type of a column, from `COLUMN_TYPE` and `CHARACTER_SET_NAME`
 /// of `information_schema.COLUMNS`.
 ///
-/// Its name is what a CREATE TABLE needs: `varchar(20) character set latin1`.
+/// Its name is the former; that the character set is packed into its id does
+/// not spare [`Column::charset`].
 ///
 /// # Errors
 /// `Unsupported` for a type or a character set that is not known, by name.
 pub(crate) fn native_type(column_type: &str, charset: Option<&str>) -> Result<(NativeType, Kind)> {
     let kind = parse(column_type, charset)?;
-    let name = match charset {
-        Some(charset) => format!("{column_type} character set {charset}"),
-        None => column_type.to_owned(),
-    };
-    Ok((NativeType { name: name.into(), id: kind.pack() }, kind))
+    Ok((NativeType { name: column_type.into(), id: kind.pack() }, kind))
 }
 
 fn parse(column_type: &str, charset: Option<&str>) -> Result<Kind> {
