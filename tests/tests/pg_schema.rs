@@ -11,7 +11,7 @@ use zdm_pg::PgAssess;
 use zdm_pg::config::PgConfig;
 use zdm_pg::schema::describe;
 use zdm_pg::sink::prepare::{drop_run, not_moved, prepare};
-use zdm_servers::postgres::{Database, PgOptions, Postgres};
+use zdm_servers::postgres::{Database, PgOptions, Postgres, Version};
 
 const UGLY: &str = include_str!("pg_schema/ugly.sql");
 
@@ -421,8 +421,8 @@ async fn keys(server: &Postgres) {
 /// The oldest server's schema is made at the newest, and the other way round.
 #[tokio::test]
 async fn oldest_and_newest_understand_each_other() {
-    let start = |major| Postgres::start(PgOptions::new().version(major));
-    let (old, new) = tokio::try_join!(start(12), start(18)).unwrap();
+    let start = |version| Postgres::start(PgOptions::new().version(version));
+    let (old, new) = tokio::try_join!(start(Version::Oldest), start(Version::Newest)).unwrap();
     for (from, to) in [(&old, &new), (&new, &old)] {
         let source = from.create_database("versions_a").await.unwrap();
         let target = to.create_database("versions_b").await.unwrap();

@@ -17,6 +17,7 @@
 //! ```
 //!
 //! * [`postgres`]: PostgreSQL servers, and where they come from.
+//! * [`mysql`]: MySQL and MariaDB servers, and where they come from.
 //! * [`compare`](mod@compare): two databases compared by plain SQL.
 //! * [`proxy`]: a TCP proxy that cuts, slows and swallows connections.
 //!
@@ -25,6 +26,8 @@
 //! | variable | what it does |
 //! |---|---|
 //! | `ZDM_TEST_PG_URL` | a PostgreSQL server to use instead of starting one, where the test allows it |
+//! | `ZDM_TEST_MYSQL_URL` | the same for MySQL |
+//! | `ZDM_TEST_MARIADB_URL` | the same for MariaDB |
 //! | `ZDM_SERVERS_CACHE` | where fetched servers and prepared data folders are kept |
 //! | `TMPDIR` | where servers live; in a `tmpfs` with room for them (40 MB each, and their WAL) they start faster |
 //! | `ZDM_SERVERS_KEEP` | when set, the folder of a server (data and log) is not removed at its end |

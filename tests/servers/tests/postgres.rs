@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::NoTls;
 use tokio_postgres_rustls::MakeRustlsConnect;
-use zdm_servers::postgres::{Auth, Origin, PgOptions, Postgres, StopMode, TlsMode};
+use zdm_servers::postgres::{Auth, Origin, PgOptions, Postgres, StopMode, TlsMode, Version};
 use zdm_servers::{Proxy, proxy::Cut};
 
 #[tokio::test]
@@ -31,9 +31,10 @@ async fn a_default_server_answers() {
 
 #[tokio::test]
 async fn the_oldest_and_the_newest_run_side_by_side() {
-    let start = |major| Postgres::start(PgOptions::new().version(major));
-    let (old, new) = tokio::try_join!(start(12), start(18)).unwrap();
-    assert_eq!((old.major().await.unwrap(), new.major().await.unwrap()), (12, 18));
+    let start = |version| Postgres::start(PgOptions::new().version(version));
+    let (old, new) = tokio::try_join!(start(Version::Oldest), start(Version::Newest)).unwrap();
+    let (before, after) = (old.major().await.unwrap(), new.major().await.unwrap());
+    assert!(before < after, "{before} and {after}");
     for server in [old, new] {
         let slot = "select slot_name from pg_create_logical_replication_slot('s', 'pgoutput')";
         assert_eq!(server.value(slot).await.unwrap(), "s");

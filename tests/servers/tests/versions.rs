@@ -25,7 +25,9 @@ async fn every_version_comes_by_npm() {
 }
 
 #[tokio::test]
-#[ignore = "downloads 40 MB, and only on Debian or Ubuntu"]
-async fn one_version_comes_by_apt() {
-    start(Version::Any, Origin::Apt).await;
+#[ignore = "downloads 200 MB, and only on Debian"]
+async fn debians_versions_come_by_apt() {
+    for version in [Version::Any, Version::Oldest, 15.into(), 17.into(), Version::Newest] {
+        start(version, Origin::Apt).await;
+    }
 }

@@ -35,6 +35,13 @@ impl Root {
         self.dir.join(path)
     }
 
+    /// Its loader and its folders of libraries, as paths in it.
+    pub(crate) fn relative_loader(&self) -> (String, [String; 2]) {
+        let relative =
+            |path: &Path| path.strip_prefix(&self.dir).unwrap_or(path).to_string_lossy().into_owned();
+        (relative(&self.loader), libraries(&self.dir).map(|folder| relative(&folder)))
+    }
+
     /// The command that runs a program of it, through its own loader and with
     /// its own libraries.
     pub(crate) fn command(&self, program: &Path) -> Command {

@@ -1,113 +1,95 @@
-//! Fetches PostgreSQL from Debian or Ubuntu, without installing it.
+//! Fetches PostgreSQL out of the packages of Debian or Ubuntu.
 //!
-//! `apt-get` is given a state of its own (lists, cache), so it needs no rights
-//! and leaves the system as it is; the sources, the proxy and the keys are the
-//! machine's, and apt checks the signatures. It downloads PostgreSQL and what
-//! it needs that is not installed, and `dpkg -x` unpacks that into the cache.
-//! The C library stays the system's own.
+//! What comes from another suite than the system's own needs that suite's C
+//! library, and `initdb` starts `postgres` by itself. So each program gets a
+//! script in its place that runs it through its own loader.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::binaries::Binaries;
 use super::options::Version;
-use crate::cache::{Cache, create_open_dir, open_to_all};
-use crate::command::run;
+use crate::cache::Cache;
 use crate::error::{Doing, Error, Result};
+use crate::packages::{Apt, Root, Suite, suites};
 
-/// What is installed.
-const STATUS: &str = "/var/lib/dpkg/status";
+/// Which of Debian's suites has which version: the others have none of its own.
+const KNOWN: [(u16, &str); 4] = [(13, "bullseye"), (15, "bookworm"), (17, "trixie"), (18, "sid")];
 
 /// The wanted version, or that of the distribution, out of the cache or from a mirror.
 pub(crate) fn fetch(version: Version) -> Result<Binaries> {
-    let (entry, package) = match version {
-        Version::Any => ("apt-postgres".into(), "postgresql".into()),
-        Version::Major(major) => (format!("apt-postgres-{major}"), format!("postgresql-{major}")),
+    let suites = suites()?;
+    let mut refusals = String::new();
+    let has = |suite: &&Suite| match version {
+        Version::Major(major) if suites.len() > 1 => KNOWN.contains(&(major, suite.name())),
+        _ => true,
     };
-    let root = Cache::open()?.entry(&entry, |partial| {
-        unpack(&package, partial)?;
-        // What does not run is not kept.
-        probe(partial).map(drop)
-    })?;
-    probe(&root)
+    for suite in suites.iter().filter(has) {
+        match of_suite(suite, version) {
+            Ok(binaries) => return Ok(binaries),
+            Err(error) => refusals.push_str(&format!("\n  - {suite}: {error}")),
+        }
+    }
+    if refusals.is_empty() {
+        refusals.push_str("no suite of the mirror has it");
+    }
+    Err(Error::new(format!("fetching {version} with apt")).because(refusals))
 }
 
-fn probe(root: &Path) -> Result<Binaries> {
-    let versions = root.join("usr/lib/postgresql");
+fn of_suite(suite: &Suite, version: Version) -> Result<Binaries> {
+    let dir = Cache::open()?.entry(&format!("apt-postgres-{suite}"), |partial| {
+        let state = partial.join("apt");
+        let apt = Apt::open(suite, &state)?;
+        let name = apt.names("^postgresql-[0-9]+$")?.pop();
+        let name = name.ok_or_else(|| Error::new("looking for postgresql").because("it has none"))?;
+        apt.unpack(&[&name], &[], partial)?;
+        let root = Root::open(partial)?;
+        let programs = programs(&root)?;
+        for entry in
+            fs::read_dir(&programs).doing(|| format!("looking into {}", programs.display()))?.flatten()
+        {
+            wrap(&root, &entry.path())?;
+        }
+        // What does not run is not kept.
+        Binaries::probe(&programs).map(drop)
+    })?;
+    let binaries = Binaries::probe(&programs(&Root::open(&dir)?)?)?;
+    match version {
+        Version::Major(major) if binaries.major != major => {
+            Err(Error::new("looking into the cache").because(format!("it has {}", binaries.version)))
+        }
+        _ => Ok(binaries),
+    }
+}
+
+/// The folder with the programs: `usr/lib/postgresql/15/bin`.
+fn programs(root: &Root) -> Result<PathBuf> {
+    let versions = root.path("usr/lib/postgresql");
     let doing = || format!("looking into {}", versions.display());
     let dir = fs::read_dir(&versions).doing(doing)?.next().transpose().doing(doing)?;
-    let dir = dir.ok_or_else(|| Error::new(doing()).because("it is empty"))?.path().join("bin");
-    Binaries::probe(&dir, Some(libraries(root)))
+    Ok(dir.ok_or_else(|| Error::new(doing()).because("it is empty"))?.path().join("bin"))
 }
 
-fn unpack(package: &str, into: &Path) -> Result<()> {
-    let state = into.join("apt");
-    for dir in ["lists/partial", "archives/partial"] {
-        create_open_dir(&state.join(dir))?;
+/// Puts a script in the place of a program, which stays beside it: PostgreSQL
+/// finds its files by the folder that it was started from.
+fn wrap(root: &Root, program: &Path) -> Result<()> {
+    let doing = || format!("wrapping {}", program.display());
+    let is_binary = fs::read(program).doing(doing)?.starts_with(b"\x7fELF");
+    if !is_binary {
+        return Ok(());
     }
-    let status = state.join("status");
-    fs::write(&status, without_postgres(&fs::read_to_string(STATUS).doing(|| format!("reading {STATUS}"))?))
-        .doing(|| format!("writing {}", status.display()))?;
-    let apt = |words: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive").arg("-q");
-        for option in [
-            format!("Dir::State::lists={}", state.join("lists").display()),
-            format!("Dir::State::status={}", status.display()),
-            format!("Dir::Cache={}", state.display()),
-            format!("Dir::Cache::archives={}", state.join("archives").display()),
-            "Debug::NoLocking=true".into(),
-            "APT::Sandbox::User=".into(),
-            "APT::Install-Recommends=false".into(),
-            "Acquire::Languages=none".into(),
-        ] {
-            command.arg("-o").arg(option);
-        }
-        run(command.args(words), || format!("fetching {package} with apt-get {}", words[0]))
-    };
-    apt(&["update"])?;
-    apt(&["install", "--download-only", "--yes", package])?;
-    let archives = state.join("archives");
-    let doing = || format!("looking into {}", archives.display());
-    for entry in fs::read_dir(&archives).doing(doing)? {
-        let path = entry.doing(doing)?.path();
-        if path.extension().is_some_and(|extension| extension == "deb") {
-            run(Command::new("dpkg").arg("-x").arg(&path).arg(into), || {
-                format!("unpacking {}", path.display())
-            })?;
-        }
-    }
-    fs::remove_dir_all(&state).doing(|| format!("removing {}", state.display()))?;
-    open_to_all(into)
-}
-
-/// The list of what is installed, but for PostgreSQL: that is fetched even if
-/// it is, since it may be gone tomorrow.
-fn without_postgres(status: &str) -> String {
-    let ours = |name: &str| name.contains("postgresql") || name.starts_with("libpq");
-    let mut kept = String::new();
-    for paragraph in status.split_inclusive("\n\n") {
-        let name = paragraph.lines().find_map(|line| line.strip_prefix("Package: "));
-        if !name.is_some_and(ours) {
-            kept.push_str(paragraph);
-        }
-    }
-    kept
-}
-
-/// Debian keeps libraries in a folder named for the architecture.
-fn libraries(root: &Path) -> PathBuf {
-    root.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_postgres;
-
-    #[test]
-    fn only_postgres_is_forgotten() {
-        let status = "Package: libc6\nVersion: 2\n\nPackage: postgresql-15\nVersion: 15\n\nPackage: tar\n\n";
-        assert_eq!(without_postgres(status), "Package: libc6\nVersion: 2\n\nPackage: tar\n\n");
-    }
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    fs::rename(program, program.with_file_name(format!("{name}.real"))).doing(doing)?;
+    let (loader, libraries) = root.relative_loader();
+    let libraries = libraries.map(|folder| format!("$root/{folder}")).join(":");
+    // The folder of the cache gets its name only when all is done: nothing here
+    // may hold it.
+    let script = format!(
+        "#!/bin/sh\nhere=${{0%/*}}\nroot=${{here%/usr/lib/postgresql/*}}\n\
+         unset LD_LIBRARY_PATH LD_PRELOAD\n\
+         exec \"$root/{loader}\" --library-path \"{libraries}\" \"$here/{name}.real\" \"$@\"\n"
+    );
+    fs::write(program, script).doing(doing)?;
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).doing(doing)
 }

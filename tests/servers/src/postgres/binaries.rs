@@ -15,20 +15,18 @@ pub(crate) struct Binaries {
     pub(crate) major: u16,
     /// All that `postgres --version` says.
     pub(crate) version: String,
-    /// Where its shared libraries are, if not where the system looks.
-    libraries: Option<PathBuf>,
 }
 
 impl Binaries {
     /// Asks the server in `dir` for its version, as the account that will run it.
-    pub(crate) fn probe(dir: &Path, libraries: Option<PathBuf>) -> Result<Self> {
+    pub(crate) fn probe(dir: &Path) -> Result<Self> {
         let doing = || format!("asking {} for its version", dir.join("postgres").display());
         if !Account::of_servers().reaches(&dir.join("postgres")) {
             return Err(
                 Error::new(doing()).because("it is not there, or closed to the account of the servers")
             );
         }
-        let mut found = Self { dir: dir.into(), major: 0, version: String::new(), libraries };
+        let mut found = Self { dir: dir.into(), major: 0, version: String::new() };
         let output = run(found.command("postgres").arg("--version"), doing)?;
         output.trim().clone_into(&mut found.version);
         found.major = major(&found.version)
@@ -47,20 +45,12 @@ impl Binaries {
             }
         }
         command.env("LC_ALL", "C").env("TZ", "UTC");
-        if let Some(libraries) = &self.libraries {
-            command.env("LD_LIBRARY_PATH", libraries);
-        }
         command
     }
 
     /// Whether a program of this name is among them.
     pub(crate) fn has(&self, program: &str) -> bool {
         self.dir.join(program).is_file()
-    }
-
-    /// The folder that a program needs in `LD_LIBRARY_PATH`, if any.
-    pub(crate) fn libraries(&self) -> Option<&Path> {
-        self.libraries.as_deref()
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn installed() -> Vec<Binaries> {
         if found.iter().any(|known| known.dir == dir) {
             continue;
         }
-        if let Ok(binaries) = Binaries::probe(&dir, None) {
+        if let Ok(binaries) = Binaries::probe(&dir) {
             found.push(binaries);
         }
     }
@@ -54,6 +54,9 @@ fn look(version: Version, origin: Origin) -> Result<Binaries> {
         return Err(
             Error::new(format!("finding PostgreSQL {major}")).because("zdm works with versions 12 to 18")
         );
+    }
+    if let Version::Oldest | Version::Newest = version {
+        return of_all(version == Version::Newest, origin);
     }
     type Way = fn(Version) -> Result<Binaries>;
     let ways: &[Way] = match origin {
@@ -75,12 +78,28 @@ fn look(version: Version, origin: Origin) -> Result<Binaries> {
     ))
 }
 
+/// The first of all versions, from one end or the other, that can be had.
+fn of_all(newest: bool, origin: Origin) -> Result<Binaries> {
+    let mut majors: Vec<u16> = MAJORS.collect();
+    if newest {
+        majors.reverse();
+    }
+    let mut refused = Err(Error::new("no version of PostgreSQL"));
+    for major in majors {
+        refused = find(Version::Major(major), origin);
+        if refused.is_ok() {
+            break;
+        }
+    }
+    refused
+}
+
 fn of_installed(version: Version) -> Result<Binaries> {
     installed()
         .into_iter()
         .find(|binaries| match version {
-            Version::Any => true,
             Version::Major(major) => binaries.major == major,
+            Version::Any | Version::Oldest | Version::Newest => true,
         })
         .ok_or_else(|| {
             Error::new(format!("looking for an installed {version}"))

