@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]
 
+mod children;
 mod fixture;
 mod full_row;
 mod groups;
 mod keys;
+mod lost;
 mod progress;
 mod session;
 mod unique;

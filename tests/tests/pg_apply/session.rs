@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use zdm_core::change::Value;
 use zdm_core::connect::{Epoch, Progress, Purpose, Record, RunName, Sink, WriterOptions};
 use zdm_core::schema::{Column, DataType, Generated, Key, Schema, Table, TableName};
 use zdm_pg::PgSink;
@@ -129,5 +130,73 @@ fn a_user_without_rights_beyond_its_tables_can_do_it_all() {
         assert_eq!(database.value("SELECT id FROM own.t").await.unwrap(), "2");
         let state = checkpoint.load(&RunName::default()).await.unwrap().unwrap();
         assert_eq!(state.record.goals, [position(9)]);
+    });
+}
+
+/// What an administrator may have set for everybody.
+const SETTINGS: [&str; 10] = [
+    "extra_float_digits = 0",
+    "intervalstyle = 'sql_standard'",
+    "datestyle = 'SQL, DMY'",
+    "timezone = 'Asia/Kathmandu'",
+    "bytea_output = 'escape'",
+    "xmloption = 'document'",
+    "array_nulls = off",
+    "search_path = 'evil', 'public'",
+    "statement_timeout = '1ms'",
+    "default_transaction_isolation = 'serializable'",
+];
+
+#[test]
+fn what_is_set_for_the_database_changes_no_value() {
+    test(async {
+        let case = case(
+            "CREATE SCHEMA evil;
+             CREATE TABLE evil.t (id bigint PRIMARY KEY, u bigint, v text);
+             CREATE TABLE t (id bigint PRIMARY KEY, u bigint, v text);
+             CREATE TABLE f (a float8, i interval, d timestamp, z timestamptz, x xml, l text[]);
+             INSERT INTO f SELECT a, '-1 day +02:03', '0044-03-15 12:00 BC', '2020-02-03 04:05:06+00', x, '{NULL}'
+             FROM (VALUES (0.1::float8 + 0.2, 'a'::xml), (0.3, 'a<b/>')) r (a, x)",
+        )
+        .await;
+        for setting in SETTINGS {
+            let set = format!("ALTER DATABASE {} SET {setting}", case.database.name());
+            case.database.execute(&set).await.unwrap();
+        }
+        let t = plain();
+        let types = ["a", "i", "d", "z", "x", "l"].map(|name| (name, DataType::Native));
+        let f = table("f", &types, Key::FullRow);
+        let row = |cells: [&'static str; 6]| cells.map(|cell| Value::Native(cell.into()).into());
+        let (day, moment) = ("-1 days +02:03:00", "0044-03-15 12:00:00 BC");
+        let old = ["0.3", day, moment, "2020-02-03 04:05:06+00", "a<b/>", "{NULL}"];
+        let new = ["1e-323", day, moment, "2020-02-03 04:05:06+00", "c<d/>", "{NULL,x}"];
+        case.apply(|log| {
+            log.insert(&t, [n(1), n(1), s("a")]).unwrap();
+            log.update(&f, Some(row(old)), row(new)).unwrap();
+        })
+        .await
+        .unwrap();
+        // Read in a session with the settings of the log.
+        let client = case.database.connect().await.unwrap();
+        client
+            .batch_execute(
+                "SET extra_float_digits = 3; SET intervalstyle = 'postgres'; SET datestyle = 'ISO'; \
+                 SET timezone = 'UTC'; SET statement_timeout = 0",
+            )
+            .await
+            .unwrap();
+        let sql = "SELECT concat_ws('|', a, i, d, z, x, l) FROM public.f ORDER BY a";
+        let rows: Vec<String> = client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+        assert_eq!(
+            rows,
+            [
+                format!("1e-323|{day}|{moment}|2020-02-03 04:05:06+00|c<d/>|{{NULL,x}}"),
+                format!("0.30000000000000004|{day}|{moment}|2020-02-03 04:05:06+00|a|{{NULL}}"),
+            ]
+        );
+        let there =
+            client.query_one("SELECT (SELECT count(*) FROM public.t), (SELECT count(*) FROM evil.t)", &[]);
+        let there = there.await.unwrap();
+        assert_eq!((there.get::<_, i64>(0), there.get::<_, i64>(1)), (1, 0));
     });
 }

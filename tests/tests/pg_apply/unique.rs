@@ -64,3 +64,22 @@ fn partitions_take_their_rows_and_their_own_unique_indexes_are_respected() {
         .await;
     });
 }
+
+#[test]
+fn what_the_source_checks_at_commit_is_checked_there() {
+    test(async {
+        let mut case = case(
+            "CREATE TABLE t (id bigint PRIMARY KEY, u bigint UNIQUE DEFERRABLE INITIALLY IMMEDIATE, v text);
+             INSERT INTO t VALUES (1, 10, 'a'), (2, 20, 'b')",
+        )
+        .await;
+        // Each batch is a statement of its own in the open transaction.
+        case.hold_back = Some(0);
+        let t = plain();
+        let mut writer = case.writer(Purpose::Apply, 1).await.unwrap();
+        writer.write(batch(|log| log.update(&t, Old::None, [n(1), n(20), SAME]).unwrap())).await.unwrap();
+        writer.write(batch(|log| log.update(&t, Old::None, [n(2), n(10), SAME]).unwrap())).await.unwrap();
+        writer.commit(case.next()).await.unwrap();
+        case.expect("SELECT * FROM t ORDER BY id", &["1|20|a", "2|10|b"]).await;
+    });
+}
