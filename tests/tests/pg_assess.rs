@@ -47,6 +47,10 @@ async fn findings(server: &Postgres) {
              create table parent (id int primary key); create table child () inherits (parent);
              create table parts (id int primary key) partition by range (id);
              create table part partition of parts default;
+             create unlogged table part_fast partition of parts for values from (1) to (2);
+             create table spread (id int) partition by range (id);
+             create foreign data wrapper nothing; create server far foreign data wrapper nothing;
+             create foreign table spread_far partition of spread default server far;
              create view seen as select 1; create table hidden (id int primary key);
              alter table hidden enable row level security;
              create table fine (id int primary key); select lo_create(0)",
@@ -65,6 +69,8 @@ async fn findings(server: &Postgres) {
         ("generated_identity", "public.made", Severity::Blocker),
         ("inherits", "public.child", Severity::Blocker),
         ("partition_truncate", "public.parts", Severity::Warning),
+        ("unlogged", "public.part_fast", Severity::Blocker),
+        ("foreign_partition", "public.spread_far", Severity::Blocker),
         ("not_moved", "public.seen", Severity::Note),
         ("large_objects", "database", Severity::Warning),
     ] {

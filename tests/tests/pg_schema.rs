@@ -375,6 +375,17 @@ async fn fingerprints(server: &Postgres) {
             0,
         ),
         ("alter table p detach partition p4", 0),
+        // Their rows are in no log, though the table is published.
+        (
+            "create publication of_p for table p; create unlogged table p6 partition of p for values from (3000) to (4000)",
+            0,
+        ),
+        ("alter table p1 set unlogged", 0),
+        (
+            "create foreign data wrapper nothing; create server far foreign data wrapper nothing;
+             create foreign table p7 partition of p for values from (4000) to (5000) server far",
+            0,
+        ),
     ] {
         source.execute(ddl).await.unwrap();
         let now = prints().await;

@@ -14,6 +14,9 @@
 //!   in the log, and new ones are routine. One that was attached brought rows
 //!   that are in no log. Its own columns tell: attaching writes their catalog
 //!   rows anew, and never that of its system columns.
+//! * A partition whose rows are in no log is there, however it came: one that
+//!   is not logged or is on a foreign server. The server lets both into a
+//!   published table without a word.
 //!
 //! A false alarm remains, and is safe: a changed default or storage mode
 //! writes a catalog row too, and so does VACUUM FULL where the default of a
@@ -43,11 +46,12 @@ SELECT r.oid,
            WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped), '') COLLATE \"C\"
          || coalesce((SELECT string_agg(p.relid::oid::text, ',' ORDER BY p.relid::oid)
                         FROM pg_catalog.pg_partition_tree(r.oid) p
+                        JOIN pg_catalog.pg_class l ON l.oid = p.relid
                        WHERE c.relkind = 'p' AND p.level > 0
-                         AND EXISTS (SELECT FROM pg_catalog.pg_attribute own, pg_catalog.pg_attribute system
+                         AND (l.relpersistence <> 'p' OR l.relkind = 'f' OR EXISTS (SELECT FROM pg_catalog.pg_attribute own, pg_catalog.pg_attribute system
                                       WHERE own.attrelid = p.relid AND own.attnum > 0 AND NOT own.attisdropped
                                         AND system.attrelid = p.relid AND system.attnum = -6
-                                        AND (own.xmin <> system.xmin OR own.cmin::text <> system.cmin::text))), ''), 0))
+                                        AND (own.xmin <> system.xmin OR own.cmin::text <> system.cmin::text)))), ''), 0))
   FROM unnest($1::oid[]) r(oid)
   JOIN pg_catalog.pg_class c ON c.oid = r.oid";
 
