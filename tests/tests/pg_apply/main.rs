@@ -9,6 +9,7 @@ mod full_row;
 mod groups;
 mod keys;
 mod lost;
+mod premade;
 mod progress;
 mod session;
 mod unique;

@@ -136,6 +136,10 @@ impl Plan {
         {
             fence.seal(&self.options.run, &start.target, SEALED).await?;
         }
+        if !self.copy {
+            // Nothing is loaded: there is no reason to wait with the rest.
+            self.sink.prepare(&self.options.run, &start.target, Step::Finished).await?;
+        }
         fail::fail_point!("start::prepared");
         let mut record = start.state.record.clone();
         record.phase = if self.copy { Phase::Copying } else { Phase::Following };

@@ -4,6 +4,7 @@ use zdm_core::connect::Step;
 use zdm_core::schema::{ConstraintKind, Table};
 use zdm_core::{Error, ErrorKind, Result};
 
+use super::standing::Standing;
 use super::state::{Existing, State};
 use super::{Work, ddl, definitions, fit, quoted};
 use crate::connect::quote::{quote_ident, quote_literal, quote_table};
@@ -14,7 +15,11 @@ use crate::schema::Cells;
 /// that this run made and somebody dropped since has lost rows.
 pub(super) async fn make(work: &mut Work<'_>, step: Step) -> Result<()> {
     let state = work.state().await?;
+    let there: Vec<_> =
+        work.tables().iter().filter_map(|table| Some(state.table(&table.name)?.oid)).collect();
+    let standing = Standing::read(&work.control, &there).await?;
     refuse_conflicts(work, &state, step).await?;
+    refuse_standing(work, &state, &standing)?;
     definitions::make(work, step).await?;
     own_tables(work).await?;
     for table in work.tables() {
@@ -26,7 +31,42 @@ pub(super) async fn make(work: &mut Work<'_>, step: Step) -> Result<()> {
             None => create(work, table).await?,
         }
     }
+    if step > Step::Bare {
+        return Ok(());
+    }
+    // Behind the foreign keys of all tables, which lean on them.
+    for table in work.tables() {
+        if let Some(existing) = state.table(&table.name)
+            && let Some(sql) = standing.set_aside(work.schema, table, existing.oid)
+        {
+            work.run(table, "room for its rows", &sql).await?;
+        }
+    }
     Ok(())
+}
+
+/// Refuses what would disturb the load and could not be made again.
+fn refuse_standing(work: &Work<'_>, state: &State, standing: &Standing) -> Result<()> {
+    let mut refused = Vec::new();
+    for table in work.tables() {
+        let name = &table.name;
+        if let Some(existing) = state.table(name).filter(|_| !state.is_made(work.run, name)) {
+            let words = standing.refused(work.schema, table, existing.oid);
+            refused.extend(words.into_iter().map(|words| format!("{name} has {words}")));
+        }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Conflict,
+        format!(
+            "the target's tables have what the source's have not, and what would refuse or change rows while \
+             they arrive; take it away, and make it again behind the cutover: {}",
+            refused.join("; ")
+        ),
+    )
+    .during("sink.prepare"))
 }
 
 /// Looks at all tables before any is made, and names all that are in the way.

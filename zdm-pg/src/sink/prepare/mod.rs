@@ -9,7 +9,7 @@
 //!
 //! | step | what is made |
 //! |---|---|
-//! | [`Bare`](Step::Bare) | schemas, extensions, types, functions, sequences; tables and partitions with defaults; foreign keys and triggers of accepted tables stand back |
+//! | [`Bare`](Step::Bare) | schemas, extensions, types, functions, sequences; tables and partitions with defaults; of accepted tables, unique indexes, foreign keys and triggers stand back |
 //! | [`Keyed`](Step::Keyed) | the primary key, or the unique index that is the replica identity |
 //! | [`Finished`](Step::Finished) | the other constraints and indexes; triggers, disabled; comments; owners of sequences. From `Ready` it leads back: foreign keys are removed, triggers disabled |
 //! | [`Ready`](Step::Ready) | foreign keys, for new rows; triggers as at the source |
@@ -26,6 +26,7 @@ mod finished;
 mod fit;
 mod keyed;
 mod ready;
+mod standing;
 mod state;
 
 use zdm_core::Result;
