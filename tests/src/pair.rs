@@ -1,6 +1,6 @@
 //! Two servers, and databases that are moved from one to the other.
 
-use zdm_servers::postgres::{Database, PgOptions, Postgres};
+use zdm_servers::postgres::{Database, PgOptions, Postgres, Version};
 use zdm_servers::{Proxy, compare};
 
 use crate::migrator::Plan;
@@ -22,11 +22,18 @@ impl Pair {
 
     /// Starts both, the source with more settings.
     pub async fn with(source: impl FnOnce(PgOptions) -> PgOptions) -> Self {
+        let (from, to) = (version("ZDM_TEST_PG_SOURCE"), version("ZDM_TEST_PG_TARGET"));
+        Self::start_with(from, to, source).await
+    }
+
+    async fn start_with(from: Version, to: Version, source: impl FnOnce(PgOptions) -> PgOptions) -> Self {
         // A slot logs a snapshot of what runs at most this often.
         let options =
             PgOptions::new().setting("wal_sender_timeout", "5s").setting("deadlock_timeout", "100ms");
-        let (source, target) =
-            tokio::join!(Postgres::start(source(options.clone())), Postgres::start(options));
+        let (source, target) = tokio::join!(
+            Postgres::start(source(options.clone().version(from))),
+            Postgres::start(options.version(to))
+        );
         Self { source: source.unwrap(), target: target.unwrap() }
     }
 
@@ -37,6 +44,16 @@ impl Pair {
         let case = Case { name: name.to_owned(), source: source.unwrap(), target: target.unwrap() };
         case.source.execute(tables).await.unwrap();
         case
+    }
+}
+
+/// The major version that a variable chooses for one side.
+fn version(variable: &str) -> Version {
+    match std::env::var(variable) {
+        Ok(major) => {
+            Version::Major(major.parse().unwrap_or_else(|_| panic!("{variable} is a major version")))
+        }
+        Err(_) => Version::Any,
     }
 }
 

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! ZDM_TEST_KILLS=60 ZDM_TEST_SEED=7 cargo test -p zdm-tests --test pg_e2e
+//! ZDM_TEST_PG_SOURCE=13 ZDM_TEST_PG_TARGET=17 cargo test -p zdm-tests --test pg_e2e
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]

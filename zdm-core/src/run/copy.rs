@@ -145,9 +145,10 @@ impl Copy<'_> {
                     let bytes = batch.bytes();
                     self.throttle.pass(bytes).await;
                     let batch = self.stages.batch(batch)?;
-                    rows += batch.row_count() as u64;
+                    let written = batch.row_count() as u64;
                     writer.write(batch).await?;
-                    self.status.copied_batch(bytes);
+                    rows += written;
+                    self.status.copied_batch(&id.table, written, bytes);
                     fail::fail_point!("copy::batch");
                 }
                 Some(ChunkPart::End(after)) => break after,

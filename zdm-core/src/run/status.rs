@@ -38,8 +38,12 @@ pub struct Status {
     pub doing: String,
     /// The copy of each table, by its name at the source.
     pub tables: BTreeMap<String, TableStatus>,
-    /// Rows copied, by all starts of the run.
+    /// Rows copied, by all starts of the run: those that the target has
+    /// committed.
     pub rows_copied: u64,
+    /// The same, with the rows of chunks under way that were handed to the
+    /// target and may come again. Falls back to `rows_copied` with an attempt.
+    pub rows_written: u64,
     /// Bytes copied by this start, as they were read.
     pub bytes_copied: u64,
     /// Changes applied from the stream, by all starts of the run.
@@ -63,8 +67,10 @@ pub struct Status {
 /// How far the copy of one table is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TableStatus {
-    /// Rows that are in the target.
+    /// Rows that the target has committed.
     pub rows_copied: u64,
+    /// The same, with those of chunks under way.
+    pub rows_written: u64,
     /// Rows of the table, as the source estimates them.
     pub rows_estimated: u64,
     /// Bytes of the table, as the source estimates them.
@@ -105,6 +111,7 @@ impl StatusHandle {
             doing: "starting".to_owned(),
             tables: BTreeMap::new(),
             rows_copied: 0,
+            rows_written: 0,
             bytes_copied: 0,
             changes_applied: 0,
             position: None,
@@ -133,6 +140,7 @@ impl StatusHandle {
     pub(crate) fn restored(&self, rows_copied: u64, changes_applied: u64, position: Option<Position>) {
         self.sender.send_modify(|status| {
             status.rows_copied = rows_copied;
+            status.rows_written = rows_copied;
             status.changes_applied = changes_applied;
             status.position = position;
         });
@@ -158,17 +166,29 @@ impl StatusHandle {
             if let Some(done) = &chunk.done {
                 table.chunks_done += 1;
                 table.rows_copied += done.rows;
+                table.rows_written += done.rows;
             }
         }
         let clock = CopyClock { began: Instant::now(), done_before: weighted(&tables) };
-        self.sender.send_modify(|status| status.tables = tables);
+        self.sender.send_modify(|status| {
+            status.tables = tables;
+            // What an attempt before had under way is not there.
+            status.rows_written = status.rows_copied;
+        });
         self.chunk_gauges();
         clock
     }
 
-    pub(crate) fn copied_batch(&self, bytes: usize) {
+    /// Rows of a chunk under way were handed to the target.
+    pub(crate) fn copied_batch(&self, table: &TableName, rows: u64, bytes: usize) {
         metrics::counter!("zdm_bytes_copied_total", "run" => self.run.clone()).increment(bytes as u64);
-        self.sender.send_modify(|status| status.bytes_copied += bytes as u64);
+        self.sender.send_modify(|status| {
+            status.bytes_copied += bytes as u64;
+            status.rows_written += rows;
+            if let Some(table) = status.tables.get_mut(&table.to_string()) {
+                table.rows_written += rows;
+            }
+        });
     }
 
     pub(crate) fn chunk_done(&self, table: &TableName, rows: u64, clock: CopyClock) {

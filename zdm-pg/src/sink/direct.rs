@@ -14,6 +14,7 @@ use std::collections::HashMap;
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 use zdm_core::apply::{Merged, Outcome, key_is_bytewise};
+use zdm_core::change::Format;
 use zdm_core::{Error, ErrorKind, Result};
 
 use super::arrays::Arrays;
@@ -195,9 +196,14 @@ fn absent(shape: &Shape, row: &Merged<'_>) -> Vec<usize> {
         .collect()
 }
 
+/// Whether a row has room in a message, which is UTF-8: what a source without
+/// an encoding sends may not be.
 fn is_small(shape: &Shape, row: &Merged<'_>) -> bool {
-    let cells = shape.columns.iter().filter_map(|column| row.cell(column.at)?.raw());
-    cells.map(|(_, bytes)| bytes.len()).sum::<usize>() <= ROW
+    let mut bytes = 0;
+    shape.columns.iter().filter_map(|column| row.cell(column.at)?.raw()).all(|(format, cell)| {
+        bytes += cell.len();
+        bytes <= ROW && (!matches!(format, Format::Native(_)) || std::str::from_utf8(cell).is_ok())
+    })
 }
 
 /// Statements that are sent together.

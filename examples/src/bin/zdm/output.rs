@@ -144,7 +144,7 @@ async fn tell(output: Output, mut status: watch::Receiver<Status>) {
 fn object(now: &Status) -> Value {
     json!({
         "run": now.run, "phase": now.phase, "doing": now.doing, "tables": now.tables,
-        "rows_copied": now.rows_copied, "bytes_copied": now.bytes_copied,
+        "rows_copied": now.rows_copied, "rows_written": now.rows_written, "bytes_copied": now.bytes_copied,
         "changes_applied": now.changes_applied,
         "position": now.position.as_ref().map(ToString::to_string),
         "lag_bytes": now.lag_bytes, "lag_seconds": now.lag.as_secs_f64(),
@@ -158,7 +158,7 @@ fn line(now: &Status) -> String {
     if now.phase <= Some(Phase::Preparing) && now.last_error.is_none() {
         return now.doing.clone();
     }
-    let mut line = format!("{}: {} rows copied", now.doing, HumanCount(now.rows_copied));
+    let mut line = format!("{}: {} rows copied", now.doing, HumanCount(now.rows_written));
     if now.phase == Some(Phase::Copying) {
         line += &format!(", {} read", HumanBytes(now.bytes_copied));
         if let Some(eta) = now.eta {
@@ -205,8 +205,8 @@ async fn draw(bars: MultiProgress, mut status: watch::Receiver<Status>) {
                         ProgressBar::new(1).with_style(style.clone()).with_prefix(name.clone()),
                     )
                 });
-                bar.set_length(table.rows_estimated.max(table.rows_copied));
-                bar.set_position(table.rows_copied);
+                bar.set_length(table.rows_estimated.max(table.rows_written));
+                bar.set_position(table.rows_written);
             }
         }
         foot.set_message(line(&now));
