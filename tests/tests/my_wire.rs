@@ -124,9 +124,9 @@ async fn a_certificate_of_somebody_else_is_refused() {
             (SslMode::VerifyCa, "127.0.0.1", &wrong, false),
             (SslMode::VerifyIdentity, "localhost", &wrong, false),
             (SslMode::VerifyIdentity, "localhost", &right, true),
-            // `localhost.` resolves to the same server; no certificate has that name.
-            (SslMode::VerifyIdentity, "ip6-localhost", &right, false),
-            (SslMode::VerifyCa, "ip6-localhost", &right, true),
+            // Leads to the same server; no certificate has that name.
+            (SslMode::VerifyIdentity, "0.0.0.0", &right, false),
+            (SslMode::VerifyCa, "0.0.0.0", &right, true),
         ] {
             let config = config(&server).host(host).ssl_mode(mode).ssl_ca(authority.clone()).build().unwrap();
             let outcomes =
@@ -134,10 +134,6 @@ async fn a_certificate_of_somebody_else_is_refused() {
             for outcome in outcomes {
                 match outcome {
                     Ok(()) => assert!(accepted, "{mode} {host}"),
-                    // Nothing listens there.
-                    Err(error) if error.kind() == ErrorKind::Connection => {
-                        assert_eq!(host, "ip6-localhost", "{error}");
-                    }
                     Err(error) => {
                         assert!(!accepted, "{mode} {host}: {error}");
                         assert_eq!(error.kind(), ErrorKind::Authentication, "{error}");

@@ -124,6 +124,42 @@ impl Decoder {
         }
     }
 
+    /// Whether an event of rows, or one that describes a table, is about a
+    /// table of the run.
+    ///
+    /// # Errors
+    /// `Protocol` for what cannot be read.
+    pub(super) fn concerns(&self, buffer: &[u8], range: Range<usize>) -> Result<bool> {
+        let mut event =
+            Reader::new(buffer.get(range).ok_or_else(|| broken("it lies outside the buffer"))?, 0);
+        event.take(HEADER)?;
+        Ok(self.maps.get(&event.u48()?).is_some_and(|mapped| mapped.map.is_some()))
+    }
+
+    /// Takes note of an event of rows that concerns nobody.
+    ///
+    /// # Errors
+    /// `Protocol` for what cannot be read.
+    pub(super) fn pass(&mut self, buffer: &[u8], range: Range<usize>) -> Result<()> {
+        let mut event =
+            Reader::new(buffer.get(range).ok_or_else(|| broken("it lies outside the buffer"))?, 0);
+        event.take(HEADER + 6)?;
+        if event.u16()? & STATEMENT_END != 0 && self.maps.len() > REMEMBERED {
+            self.maps.clear();
+        }
+        Ok(())
+    }
+
+    /// Where the event at `range` lies without its checksum, which is right.
+    ///
+    /// # Errors
+    /// `Protocol` when it is not.
+    pub(super) fn without_checksum(&self, buffer: &[u8], range: Range<usize>) -> Result<Range<usize>> {
+        let bytes = buffer.get(range.clone()).ok_or_else(|| broken("it lies outside the buffer"))?;
+        let bytes = if self.checksum { checked(bytes)? } else { bytes };
+        Ok(range.start..range.start + bytes.len())
+    }
+
     fn trailer(&self, header: &Header) -> u64 {
         if self.checksum || header.kind == kind::FORMAT_DESCRIPTION { CHECKSUM as u64 } else { 0 }
     }

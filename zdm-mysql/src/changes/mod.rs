@@ -1,6 +1,10 @@
 //! The log reader: the binlog of MySQL and MariaDB, as batches.
 //!
 //! ```text
+//! stream       the task that owns the socket; gauge: how far it is behind
+//! start        where a stream may begin, and which server this is
+//! walk         where transactions begin and end; place: the position
+//! statement    what a statement means; aside: XA, prepared and undecided
 //! decoder      events -> rows of a batch, and what means something else
 //! event        headers and bodies; reader: an event's bytes, front to back
 //! table_map    a table as the log shows it, matched with the catalog's
@@ -8,9 +12,18 @@
 //! payload      compressed events -> events
 //! ```
 
+mod aside;
 mod decoder;
 mod event;
+mod gauge;
 mod payload;
+mod place;
 mod reader;
 mod rows;
+pub(crate) mod start;
+mod statement;
+mod stream;
 mod table_map;
+mod walk;
+
+pub(crate) use self::stream::open;

@@ -78,6 +78,32 @@ impl GtidSet {
         }
     }
 
+    /// The set without the transactions of another one.
+    #[must_use]
+    pub(crate) fn without(&self, other: &Self) -> Self {
+        let mut rest = Self::default();
+        for (source, held) in &self.sources {
+            let taken = other.sources.get(source).map_or(&[][..], Vec::as_slice);
+            for have in held {
+                let mut first = have.first;
+                for gap in taken.iter().filter(|gap| gap.last >= have.first && gap.first <= have.last) {
+                    if gap.first > first {
+                        rest.add_interval(
+                            source.0,
+                            source.1.clone(),
+                            Interval { first, last: gap.first - 1 },
+                        );
+                    }
+                    first = gap.last + 1;
+                }
+                if first <= have.last {
+                    rest.add_interval(source.0, source.1.clone(), Interval { first, last: have.last });
+                }
+            }
+        }
+        rest
+    }
+
     /// Whether it holds this transaction.
     pub(crate) fn has(&self, uuid: Uuid, tag: &Tag, number: u64) -> bool {
         self.sources.get(&(uuid, tag.clone())).is_some_and(|held| {

@@ -185,6 +185,7 @@ proptest! {
         united.unite(&built(&b));
         prop_assert_eq!(&united, &built(&a.union(&b).copied().collect()));
         prop_assert_eq!(built(&a).contains(&built(&b)), a.is_superset(&b));
+        prop_assert_eq!(built(&a).without(&built(&b)), built(&a.difference(&b).copied().collect()));
         prop_assert!(united.contains(&built(&a)) && united.contains(&built(&b)));
         for (uuid, tag, number) in &b {
             let name = if *tag == 0 { Tag::default() } else { format!("t{tag}").parse().unwrap() };
