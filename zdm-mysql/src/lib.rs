@@ -1,7 +1,7 @@
 //! MySQL 5.7 to 9 and MariaDB 10.5 to 11 for [zdm](zdm_core): as a source by
 //! the binlog, and as a target by LOAD DATA and set-based statements.
 
-#[allow(dead_code, reason = "the rooms that use it are being built")]
+#[allow(dead_code, unused_imports, reason = "the rooms that use it are being built")]
 mod changes;
 pub mod config;
 #[allow(dead_code, unused_imports, reason = "as above")]
@@ -18,6 +18,9 @@ mod wire;
 pub use self::config::MySqlConfig;
 pub use self::types::MySqlEncoding;
 
+#[cfg(feature = "failpoints")]
+#[doc(hidden)]
+pub use self::changes::probe as changes_probe;
 #[cfg(feature = "failpoints")]
 #[doc(hidden)]
 pub use self::wire::probe;

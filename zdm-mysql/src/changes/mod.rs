@@ -18,6 +18,8 @@ mod event;
 mod gauge;
 mod payload;
 mod place;
+#[cfg(feature = "failpoints")]
+pub mod probe;
 mod reader;
 mod rows;
 pub(crate) mod start;

@@ -28,6 +28,8 @@ pub(super) struct Place {
     file: Option<FilePoint>,
     /// No position before this is told: what comes first may be read again.
     floor: Option<Coordinates>,
+    /// Why it is read again.
+    low: Option<Low>,
 }
 
 impl Place {
@@ -35,7 +37,7 @@ impl Place {
     pub(super) fn new(from: &Point, server: u32) -> Self {
         // With another server's coordinates nothing can be compared.
         let floor = from.at.clone().filter(|at| at.server == server);
-        Self { server, gtids: from.gtids.clone(), file: None, floor }
+        Self { server, gtids: from.gtids.clone(), file: None, floor, low: from.low.clone() }
     }
 
     /// The stream goes on in another file.
@@ -116,6 +118,12 @@ impl Place {
                 set.add(*uuid, tag, *number)?;
                 Low::Set(set)
             }
+            // Read again: what was before it is not known any more, but the
+            // point that we began at is.
+            (Some(Gtids::Domains(_)), Name::Maria(_)) if self.has(name, begins) => match &self.low {
+                Some(low) => low.clone(),
+                None => return Err(broken("a transaction comes again that was not asked for")),
+            },
             (Some(Gtids::Domains(have)), Name::Maria(gtid)) => Low::Domains(before(have, *gtid)),
             _ => Low::File(begins.clone()),
         })

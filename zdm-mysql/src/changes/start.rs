@@ -8,7 +8,7 @@
 
 use mysql_async::prelude::Queryable;
 use zdm_core::connect::RunName;
-use zdm_core::{Error, ErrorKind, Identity, Result};
+use zdm_core::{Error, ErrorKind, Identity, Position, Result};
 
 use crate::config::MySqlConfig;
 use crate::connect::quote::quote_literal;
@@ -73,6 +73,15 @@ pub(super) async fn check(
     };
     let request = Request { server_id: server_id(config, run), heartbeat: config.heartbeat(), from: begin };
     Ok(Start { server, checksums: checksum != "NONE", request })
+}
+
+/// Whether a run can still begin behind `from`, for who resumes it.
+///
+/// # Errors
+/// As [`check`]; those of connecting.
+pub(crate) async fn can_resume(config: &MySqlConfig, run: &RunName, from: &Position) -> Result<()> {
+    let mut control = Control::connect(config, "resume").await?;
+    check(&mut control, config, run, &Point::of(from)?).await.map(drop)
 }
 
 /// Which database a server is, as far as its log is concerned.
