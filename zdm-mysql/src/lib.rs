@@ -15,6 +15,8 @@ mod types;
 #[allow(dead_code, reason = "as above")]
 mod wire;
 
+#[doc(hidden)]
+pub use self::changes::offline;
 pub use self::config::MySqlConfig;
 pub use self::types::MySqlEncoding;
 

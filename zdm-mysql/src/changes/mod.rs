@@ -10,12 +10,15 @@
 //! table_map    a table as the log shows it, matched with the catalog's
 //! rows         rows events -> cells
 //! payload      compressed events -> events
+//! offline      a log with no server, for benchmarks and fuzzing
 //! ```
 
 mod aside;
 mod decoder;
 mod event;
 mod gauge;
+#[doc(hidden)]
+pub mod offline;
 mod payload;
 mod place;
 #[cfg(feature = "failpoints")]

@@ -38,7 +38,7 @@ pub(super) fn value<'a>(kind: Kind, column: &Column, bytes: &'a [u8]) -> Option<
         Kind::Set(_) => Value::Text(set_labels(column, number(bytes)?)?),
         Kind::Json => Value::Json(json::text(bytes)?.into()),
         Kind::Vector => vector(bytes)?,
-        Kind::Uuid => Value::Uuid(uuid(<[u8; 16]>::try_from(&*padded(bytes, 16)?).ok()?)),
+        Kind::Uuid => Value::Uuid(<[u8; 16]>::try_from(&*padded(bytes, 16)?).ok()?),
         Kind::Inet4 => {
             Value::Native(Ipv4Addr::from(<[u8; 4]>::try_from(&*padded(bytes, 4)?).ok()?).to_string().into())
         }
@@ -125,12 +125,4 @@ pub(super) fn vector(bytes: &[u8]) -> Option<Value<'static>> {
     let elements = elements.iter().map(|bytes| Value::Float32(f32::from_le_bytes(*bytes))).collect();
     let dimensions = if len == 0 { Vec::new() } else { vec![(len, 1)] };
     Some(Value::Array(Box::new(Array { dimensions, elements })))
-}
-
-/// MariaDB keeps the parts of a UUID in the order that sorts by time: the
-/// node first, the lowest part of the time last; unless its variant says that
-/// it has no time.
-fn uuid(stored: [u8; 16]) -> [u8; 16] {
-    let _ = stored;
-    stored
 }

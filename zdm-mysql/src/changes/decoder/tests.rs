@@ -9,6 +9,7 @@ use serde::Deserialize;
 use zdm_core::change::{Batch, Encoding as _, Image, Value};
 use zdm_core::schema::{Column, Generated, Key};
 
+use super::event::{Gtid, MariaTransaction, XaId};
 use super::*;
 use crate::position::ENGINE;
 use crate::types::{ENCODING, MySqlEncoding, TEXT, column_type};
@@ -49,6 +50,9 @@ fn capture(json: &str) -> Capture {
 fn captures() -> Vec<Capture> {
     vec![
         capture(include_str!("../fixtures/mariadb-10.11.json")),
+        capture(include_str!("../fixtures/mariadb-11.8.json")),
+        // Updates whose new image has only what changed.
+        capture(include_str!("../fixtures/full-nodup-image.json")),
         capture(include_str!("../fixtures/mysql-9.7.json")),
     ]
 }
@@ -299,5 +303,101 @@ fn survive(batch: Assembler, native: &[u8]) {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn boundaries_are_told() {
+    for capture in captures() {
+        let (replay, _) = replay(&capture.schema(), &capture.log());
+        let has = |wanted: &dyn Fn(&Event) -> bool| replay.events.iter().any(wanted);
+        let server = &capture.server;
+        if capture.tables.len() == 1 {
+            continue;
+        }
+        assert!(has(&|event| matches!(event, Event::Format { .. })), "{server}");
+        assert!(has(
+            &|event| matches!(event, Event::Rotate { file, offset: 4 } if file.starts_with("mydec."))
+        ));
+        assert!(has(&|event| *event == Event::Xid), "{server}");
+        let created = |event: &Event| match event {
+            Event::Query(query) => {
+                query.text.starts_with("CREATE TABLE moves") && query.database == "zt" && query.exact
+            }
+            _ => false,
+        };
+        assert!(has(&created), "{server}");
+        if server.contains("MariaDB") {
+            let standalone = |event: &Event| {
+                matches!(event, Event::Maria(MariaTransaction { standalone: true, ddl: true, .. }))
+            };
+            let prepares = |event: &Event| matches!(event, Event::Maria(maria) if maria.prepares.is_some());
+            let completes = |event: &Event| match event {
+                Event::Maria(maria) => maria.completes.as_ref().is_some_and(|xa| xa.global == b"x"),
+                _ => false,
+            };
+            assert!(has(&standalone) && has(&prepares) && has(&completes), "{server}");
+            assert!(has(&|event| matches!(event, Event::GtidList(_))), "{server}");
+        } else {
+            let tagged = |event: &Event| match event {
+                Event::Gtid(Gtid { id: Some((_, tag, number)), committed: Some(at) }) => {
+                    *tag == "mytag".parse().unwrap() && *number == 1 && *at > 1_700_000_000_000_000
+                }
+                _ => false,
+            };
+            let prepared = |event: &Event| match event {
+                Event::XaPrepare { id, one_phase: false } => {
+                    *id == XaId { format: 7, global: b"x".to_vec(), branch: b"br".to_vec() }
+                }
+                _ => false,
+            };
+            assert!(has(&tagged) && has(&prepared), "{server}");
+        }
+    }
+}
+
+#[test]
+fn a_table_of_another_shape_stops_the_log() {
+    let mysql = captures().pop().unwrap();
+    let changes: [(&str, fn(&mut Column)); 6] = [
+        ("no longer", |column| column.native = column_type("bigint(20)", None).unwrap().0),
+        ("NOT NULL", |column| column.nullable = !column.nullable),
+        ("is signed now", |column| column.native = column_type("int(11) unsigned", None).unwrap().0),
+        ("is id now", |column| column.name = "renamed".into()),
+        ("other labels", |column| column.native.name = "enum('other')".into()),
+        ("columns now", |_| {}),
+    ];
+    for (what, change) in changes {
+        let (table, at) = match what {
+            "is id now" => ("ints", 0),
+            "other labels" => ("sets", 6),
+            _ => ("many", 0),
+        };
+        let mut schema = mysql.schema();
+        let found = schema.tables.iter_mut().find(|known| known.name.name == table).unwrap();
+        let described = Arc::make_mut(found);
+        change(&mut described.columns[at]);
+        if what == "columns now" {
+            described.columns.pop();
+        }
+        let error = replay(&schema, &mysql.log()).1.unwrap();
+        assert_eq!(error.kind(), ErrorKind::SchemaChanged, "{error}");
+        assert!(error.to_string().contains(what), "{error}");
+    }
+}
+
+#[test]
+fn rows_that_lack_cells_are_refused_with_the_statement_that_mends_it() {
+    for (json, statement) in [
+        (include_str!("../fixtures/minimal-image.json"), "SET GLOBAL binlog_row_image = 'FULL'"),
+        (
+            include_str!("../fixtures/partial-json-without-old.json"),
+            "SET GLOBAL binlog_row_value_options = ''",
+        ),
+    ] {
+        let capture = capture(json);
+        let error = replay(&capture.schema(), &capture.log()).1.unwrap();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.to_string().contains(statement), "{error}");
     }
 }

@@ -142,7 +142,12 @@ fn difference(event: &mut Reader<'_>, old: Cell, buffer: &[u8], batch: &mut Asse
     let len = event.u32()?;
     let diff = event.take(len as usize)?;
     let Cell::Value { offset, len, format: Format::Native(_) } = old else {
-        return Err(broken("a JSON value changed in part, and its old image is not there"));
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "the log tells only what changed within a JSON value, and not its old image: run SET GLOBAL \
+             binlog_row_value_options = '' on the source, let the sessions of the application connect anew, and \
+             start the run anew",
+        ));
     };
     let old = buffer.get(offset as usize..offset as usize + len as usize);
     let new = old.and_then(|old| apply_json_diff(old, diff));

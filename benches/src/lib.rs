@@ -1,0 +1,1 @@
+//! Benchmarks of zdm, beside what else there is. See `benches/`.
