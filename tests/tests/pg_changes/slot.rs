@@ -1,0 +1,116 @@
+//! What a run keeps on the server: its slot and its publication.
+
+use zdm_core::ErrorKind;
+use zdm_pg::changes_probe as probe;
+use zdm_servers::postgres::{PgOptions, Postgres};
+
+use super::fixture::{SMALL, Source, at, server};
+
+#[tokio::test]
+async fn a_slot_that_is_gone_or_made_anew_is_refused() {
+    let source = Source::new(server().await, "anew", SMALL, &["t"]).await;
+    let start = source.begin().await;
+    source.db.execute("SELECT pg_drop_replication_slot('zdm_anew')").await.unwrap();
+    for result in [
+        probe::check(&source.config, &source.run, &source.schema, &start).await,
+        source.open(&start).await.map(|_| ()),
+    ] {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Gap);
+        assert!(error.to_string().contains("is gone"), "{error}");
+    }
+    source.db.execute("INSERT INTO t VALUES (1)").await.unwrap();
+    source.db.execute("SELECT pg_create_logical_replication_slot('zdm_anew', 'pgoutput')").await.unwrap();
+    let error = probe::check(&source.config, &source.run, &source.schema, &start).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Gap);
+    // A beginning of the same run replaces it.
+    let again = source.begin().await;
+    assert!(at(&again) > at(&start));
+    probe::check(&source.config, &source.run, &source.schema, &again).await.unwrap();
+    // Somebody else's is left alone.
+    source.db.execute("SELECT pg_drop_replication_slot('zdm_anew'), pg_create_logical_replication_slot('zdm_anew', 'test_decoding')").await.unwrap();
+    let error = probe::begin(&source.config, &source.run, &source.schema).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    probe::release(&source.config, &source.run).await.unwrap();
+    let left = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'zdm_anew'";
+    assert_eq!(source.db.value(left).await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn a_publication_that_gives_less_than_the_run_needs_is_refused() {
+    let ddl = "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY)";
+    let source = Source::new(server().await, "lesser", ddl, &["t", "u"]).await;
+    let start = source.begin().await;
+    for (alter, words) in [
+        ("ALTER PUBLICATION zdm_lesser DROP TABLE u", "lacks the table public.u"),
+        ("ALTER PUBLICATION zdm_lesser SET TABLE t, u WHERE (id > 1)", "only some rows or columns"),
+        ("ALTER PUBLICATION zdm_lesser SET TABLE t (id), u", "only some rows or columns"),
+        (
+            "ALTER PUBLICATION zdm_lesser SET TABLE t, u; ALTER PUBLICATION zdm_lesser SET (publish = 'insert')",
+            "does not publish insert, update, delete and truncate",
+        ),
+        ("DROP PUBLICATION zdm_lesser", "is gone"),
+    ] {
+        source.db.execute(alter).await.unwrap();
+        for result in [
+            probe::check(&source.config, &source.run, &source.schema, &start).await,
+            source.open(&start).await.map(|_| ()),
+        ] {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Gap, "{alter}: {error}");
+            assert!(error.to_string().contains(words), "{alter}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_second_reader_is_told_who_has_the_slot() {
+    let source = Source::new(server().await, "second", SMALL, &["t"]).await;
+    let start = source.begin().await;
+    let first = source.open(&start).await.unwrap();
+    let error = source.open(&start).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains(&format!("pid: {}", source.walsender().await)), "{error}");
+    drop(first);
+    assert!(source.open(&start).await.is_ok(), "a reader that has just gone is waited for");
+}
+
+#[tokio::test]
+async fn somebody_elses_publication_is_used_if_it_gives_enough_and_never_dropped() {
+    let source = Source::new(
+        server().await,
+        "theirs",
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY); CREATE PUBLICATION zdm_theirs FOR TABLE u",
+        &["t"],
+    )
+    .await;
+    let error = probe::begin(&source.config, &source.run, &source.schema).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains("lacks the table public.t"), "{error}");
+    source.db.execute("ALTER PUBLICATION zdm_theirs ADD TABLE t").await.unwrap();
+    let start = source.begin().await;
+    source
+        .db
+        .execute("INSERT INTO u VALUES (1); INSERT INTO t VALUES (1); TRUNCATE u; DELETE FROM t")
+        .await
+        .unwrap();
+    assert_eq!(source.lines(&start).await, ["begin", "+ public.t 1", "- public.t (1)", "commit"]);
+    probe::release(&source.config, &source.run).await.unwrap();
+    assert_eq!(source.db.value("SELECT count(*) FROM pg_publication").await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn a_slot_whose_log_is_gone_is_refused() {
+    let options = PgOptions::new().setting("max_slot_wal_keep_size", "1MB").setting("wal_level", "logical");
+    let server = Postgres::start(options).await.unwrap();
+    let source = Source::new(&server, "lost", SMALL, &["t"]).await;
+    let start = source.begin().await;
+    for id in 0..6 {
+        source.db.execute(&format!("INSERT INTO t VALUES ({id})")).await.unwrap();
+        source.db.execute("SELECT pg_switch_wal()").await.unwrap();
+    }
+    source.db.execute("CHECKPOINT").await.unwrap();
+    let error = source.open(&start).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Gap, "{error}");
+    assert!(error.to_string().contains("max_slot_wal_keep_size"), "{error}");
+}
