@@ -41,6 +41,7 @@ mod budget;
 mod builder;
 mod cell;
 mod core_encoding;
+mod float;
 mod owned;
 mod row;
 mod time;

@@ -25,9 +25,9 @@ pub enum Value<'a> {
     /// An unsigned whole number.
     UInt(u64),
     /// IEEE 754, 32 bits.
-    Float32(f32),
+    Float32(#[serde(with = "super::float")] f32),
     /// IEEE 754, 64 bits.
-    Float64(f64),
+    Float64(#[serde(with = "super::float")] f64),
     /// An exact decimal as text: `-12.340`, `NaN`, `Infinity`, `-Infinity`.
     /// No exponent, no plus sign; trailing zeros are part of it.
     Decimal(Cow<'a, str>),
