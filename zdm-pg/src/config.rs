@@ -21,6 +21,8 @@
 //! source; name the primary), service files, GSSAPI.
 
 mod builder;
+#[cfg(feature = "failpoints")]
+pub(crate) mod fuzz;
 mod modes;
 mod params;
 mod passfile;

@@ -120,6 +120,9 @@ pub mod config;
 mod connect;
 mod error;
 mod fence;
+#[cfg(feature = "failpoints")]
+#[doc(hidden)]
+pub mod fuzz;
 mod position;
 pub mod rights;
 mod same;
@@ -142,8 +145,6 @@ pub use self::sink::prepare::drop_run;
 pub use self::source::PgSource;
 pub use self::types::PgEncoding;
 
-#[doc(hidden)]
-pub use self::changes::fuzz_decode;
 #[cfg(feature = "failpoints")]
 #[doc(hidden)]
 pub use self::changes::probe as changes_probe;

@@ -21,6 +21,8 @@ mod channel;
 mod connection;
 mod copy;
 pub(crate) mod frame;
+#[cfg(feature = "failpoints")]
+pub(crate) mod fuzz;
 mod gather;
 #[cfg(feature = "failpoints")]
 pub mod probe;

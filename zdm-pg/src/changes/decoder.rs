@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use zdm_core::change::{Assembler, Cell, Item, Op};
-use zdm_core::schema::{Column, DataType, Key, Schema, Table, TableName};
+use zdm_core::schema::{Schema, Table};
 use zdm_core::{Error, ErrorKind, Result};
 
 use super::boundary::Boundary;
@@ -298,38 +298,6 @@ fn expect(message: &mut Reader<'_>, part: u8) -> Result<()> {
 
 fn unknown_part(part: u8) -> Error {
     broken("a part of a row is of an unknown kind").with("part", part.escape_ascii())
-}
-
-/// Decodes any bytes, as messages that each begin with their length in two
-/// bytes: the entry point for fuzzing. Fails only by panicking.
-#[doc(hidden)]
-pub fn fuzz_decode(bytes: &[u8]) {
-    let columns = ["id", "name", "size"].map(|name| Column::new(name, DataType::text())).to_vec();
-    let name = TableName::new("public", "t");
-    let mut table = Table::new(crate::position::ENGINE, name, columns, Key::Columns(vec![0]));
-    table.origin.id = 1;
-    let schema = Schema { tables: vec![Arc::new(table)], ..Schema::default() };
-    let mut decoder = Decoder::new(&schema, Lsn(0), 1 << 40);
-    let mut batch = Assembler::new();
-    let mut at = 0;
-    while let Some((&[high, low], rest)) = bytes.get(at..).and_then(<[u8]>::split_first_chunk) {
-        let len = usize::from(u16::from_be_bytes([high, low])).min(rest.len());
-        let range = at + 2..at + 2 + len;
-        at = range.end;
-        match decoder.decode(bytes, range, &mut batch) {
-            Ok(Step::Done) => {}
-            Ok(Step::LookUp) => {
-                let wanted = decoder.wanted().clone();
-                decoder.learn(Partitions::new([], wanted));
-            }
-            Err(_) => break,
-        }
-    }
-    decoder.settle(&mut batch);
-    // What was decoded before the error is whole.
-    let native = bytes::Bytes::copy_from_slice(bytes);
-    let batch = batch.finish(native, Arc::clone(&crate::types::ENCODING), None);
-    assert!(batch.is_ok(), "{batch:?}");
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@
 
 mod boundary;
 mod decoder;
+#[cfg(any(test, feature = "failpoints"))]
+pub(crate) mod fuzz;
 mod gauge;
 mod lookup;
 mod message;
@@ -28,5 +30,4 @@ pub(crate) mod slot;
 mod stream;
 mod waiting;
 
-pub use self::decoder::fuzz_decode;
 pub(crate) use self::stream::open;

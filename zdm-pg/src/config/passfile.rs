@@ -39,7 +39,7 @@ pub(super) fn lookup(path: &Path, wanted: &Wanted<'_>) -> Option<Secret> {
     }
 }
 
-fn find(text: &str, wanted: &Wanted<'_>) -> Option<Secret> {
+pub(super) fn find(text: &str, wanted: &Wanted<'_>) -> Option<Secret> {
     let port = wanted.port.to_string();
     let host = if DEFAULT_SOCKET_FOLDERS.contains(&wanted.host) { "localhost" } else { wanted.host };
     text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {

@@ -19,6 +19,8 @@
 //! pool        idle connections
 //! ```
 
+#[cfg(feature = "failpoints")]
+pub(crate) mod fuzz;
 mod held;
 mod moment;
 mod order;

@@ -29,6 +29,8 @@ mod calendar;
 mod copy;
 mod cursor;
 mod encoding;
+#[cfg(feature = "failpoints")]
+pub(crate) mod fuzz;
 mod interval;
 mod kind;
 mod neutral;

@@ -61,7 +61,12 @@ impl Connection {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Starts a session over a stream. The caller limits the time.
-    async fn start(stream: S, config: &PgConfig, purpose: &str, end_point: Option<&[u8]>) -> Result<Self> {
+    pub(super) async fn start(
+        stream: S,
+        config: &PgConfig,
+        purpose: &str,
+        end_point: Option<&[u8]>,
+    ) -> Result<Self> {
         let mut channel = Channel::new(stream);
         let (name, options) = (session::application_name(config, purpose), session::options(config));
         let parameters = [

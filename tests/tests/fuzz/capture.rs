@@ -1,0 +1,78 @@
+//! Writes the corpus anew from what a real server says.
+//!
+//! `cargo test -p zdm-tests --test fuzz -- --ignored capture`. Entries that
+//! begin with `hand-` (written), `bad-` (not understood, and rightly) or `crash-`
+//! (found by a fuzzer) stay.
+
+mod cells;
+mod wire;
+
+use std::fs;
+
+use zdm_servers::postgres::{Auth, PgOptions, Postgres};
+
+use super::corpus;
+
+/// The tables of the door: by a key, by the full row, and partitioned.
+const TABLES: &str = "
+    CREATE TABLE t (id int8 PRIMARY KEY, name text, size numeric);
+    ALTER TABLE t ALTER name SET STORAGE EXTERNAL;
+    CREATE TABLE f (a int, b timestamptz, c text[]); ALTER TABLE f REPLICA IDENTITY FULL;
+    CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+    CREATE TABLE p1 PARTITION OF p DEFAULT;
+    CREATE PUBLICATION pub FOR ALL TABLES";
+
+/// What a log may hold, a capture each.
+const LOGS: [(&str, &str); 6] = [
+    ("insert", "INSERT INTO t VALUES (1, 'a', 1.50), (2, NULL, 'NaN')"),
+    (
+        "update",
+        "UPDATE t SET size = 2 WHERE id = 1; UPDATE t SET id = 3 WHERE id = 1; DELETE FROM t WHERE id = 3",
+    ),
+    (
+        "unchanged",
+        "INSERT INTO t SELECT 9, string_agg(md5(i::text), ''), 1 FROM generate_series(1, 90) i; UPDATE t SET size = 0",
+    ),
+    ("full", "INSERT INTO f VALUES (1, 'infinity', '{a,NULL}'); UPDATE f SET a = 2; DELETE FROM f"),
+    ("parts", "INSERT INTO p VALUES (1, 'x'); TRUNCATE p; INSERT INTO p VALUES (2, 'y'); TRUNCATE t, f"),
+    ("message", "SELECT pg_logical_emit_message(true, 'app', 'says'); DELETE FROM t"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes the corpus"]
+async fn capture() {
+    let server = Postgres::start(PgOptions::new().auth(Auth::Scram)).await.unwrap();
+    wire::challenge(&server);
+    server.close().await.unwrap();
+
+    let server = Postgres::start(PgOptions::new()).await.unwrap();
+    let db = server.create_database("corpus").await.unwrap();
+    db.execute(TABLES).await.unwrap();
+    for (name, sql) in LOGS {
+        db.execute(&format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')"))
+            .await
+            .unwrap();
+        db.execute(sql).await.unwrap();
+        let oids =
+            db.query("SELECT oid, relname FROM pg_class WHERE relname IN ('t', 'f', 'p1')").await.unwrap();
+        let oids = oids.iter().map(|row| {
+            let known = match row[1].as_deref() {
+                Some("t") => 1_u32,
+                Some("f") => 2,
+                _ => 4,
+            };
+            (row[0].as_deref().unwrap().parse().unwrap(), known)
+        });
+        wire::log(&server, name, &oids.collect());
+    }
+    cells::values(&db).await;
+    cells::copied(&db).await;
+    cells::changes();
+    cells::checkpoint(&db).await;
+}
+
+fn write(target: &str, name: &str, bytes: &[u8]) {
+    let folder = corpus(target);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(name), bytes).unwrap();
+}

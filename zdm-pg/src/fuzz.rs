@@ -1,0 +1,13 @@
+//! A door for fuzzers: each place where bytes from outside enter this crate.
+//! No part of the library's interface.
+//!
+//! Each function takes any bytes and fails only by panicking: when the code
+//! behind it does, or when what it made of them is not whole. It returns
+//! whether the bytes were understood to their end. The corpus, the test that
+//! runs it and the fuzzer are in `tests/fuzz`.
+
+pub use crate::changes::fuzz::{log, messages};
+pub use crate::config::fuzz::{connection_string, password_file};
+pub use crate::snapshot::fuzz::copied_rows;
+pub use crate::types::fuzz::{TYPES, value};
+pub use crate::wire::fuzz::{NONCE, scram, session};
