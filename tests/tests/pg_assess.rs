@@ -4,14 +4,16 @@
 #![allow(clippy::unwrap_used, reason = "what fails here is a failed test")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use zdm_core::connect::{Assess, Fence, Finding, Role, RunName, Sequences, Severity, Step};
 use zdm_core::schema::{Schema, Selection};
-use zdm_pg::config::PgConfig;
+use zdm_pg::config::{PgConfig, PgConfigBuilder};
+use zdm_pg::probe::Replication;
 use zdm_pg::schema::describe;
 use zdm_pg::sink::prepare::prepare;
 use zdm_pg::{PgAssess, PgFence, PgSequences, drop_run};
-use zdm_servers::postgres::{Auth, PgOptions, Postgres};
+use zdm_servers::postgres::{Auth, PgOptions, Postgres, StopMode};
 
 fn parse(url: &str) -> Arc<PgConfig> {
     Arc::new(PgConfig::parse(url).unwrap())
@@ -34,6 +36,61 @@ async fn what_stands_in_the_way_is_told_and_the_listed_rights_are_enough() {
     sequences(&server).await;
     dropped(&server).await;
     server.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_standby_is_neither_source_nor_target() {
+    let server = Postgres::start(PgOptions::new()).await.unwrap();
+    let db = server.create_database("copy").await.unwrap();
+    db.execute("create table fine (id int primary key)").await.unwrap();
+    server.stop(StopMode::Fast).await.unwrap();
+    std::fs::write(server.data_dir().unwrap().join("standby.signal"), "").unwrap();
+    server.start_again().await.unwrap();
+    let config = parse(&db.url());
+    let schema = describe(&config, &Selection::all()).await.unwrap();
+    for role in [Role::Source, Role::Target] {
+        assert_eq!(has(&assess(&config, role, &schema).await, "standby", "server"), Severity::Blocker);
+    }
+}
+
+#[tokio::test]
+async fn who_would_make_a_start_wait_or_fail_is_named() {
+    let server = Postgres::start(PgOptions::new().auth(Auth::Scram)).await.unwrap();
+    let db = server.create_database("busy").await.unwrap();
+    db.execute("create table fine (id int primary key)").await.unwrap();
+    let plain = parse(&db.url());
+    let schema = describe(&plain, &Selection::all()).await.unwrap();
+    let long = |found: &[Finding]| found.iter().any(|f| f.code == "long_transaction");
+
+    // One that only reads is not waited for; one that writes is.
+    let reader = db.connect().await.unwrap();
+    reader.batch_execute("begin; select * from fine").await.unwrap();
+    let writer = db.connect().await.unwrap();
+    writer.batch_execute("begin; insert into fine values (1)").await.unwrap();
+    let pid: i32 = writer.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+    assert!(!long(&assess(&plain, Role::Source, &schema).await), "it has just begun");
+    let hasty = PgConfigBuilder::parse(&db.url()).unwrap().begin_timeout(Duration::from_millis(1));
+    let hasty = Arc::new(hasty.build().unwrap());
+    let found = assess(&hasty, Role::Source, &schema).await;
+    assert_eq!(has(&found, "long_transaction", &format!("process {pid}")), Severity::Warning);
+    assert_eq!(found.iter().filter(|f| f.code == "long_transaction").count(), 1, "{found:#?}");
+
+    // Who may not see since when is told so.
+    let me = server.create_user("blind", "").await.unwrap();
+    let found = assess(&parse(&db.url_as(&me.name, &me.password)), Role::Source, &schema).await;
+    assert_eq!(has(&found, "hidden_transactions", "server"), Severity::Note);
+    writer.batch_execute("rollback").await.unwrap();
+    assert!(!long(&assess(&hasty, Role::Source, &schema).await));
+
+    // Somebody reads from the run's slot.
+    let slot = format!("zdm_{}", RunName::default());
+    db.execute("create publication p").await.unwrap();
+    db.execute(&format!("select pg_create_logical_replication_slot('{slot}', 'pgoutput')")).await.unwrap();
+    let replication = Replication::connect(&plain).await.unwrap();
+    let log =
+        replication.start(&slot, 0, &[("proto_version", "1"), ("publication_names", "p")]).await.unwrap();
+    assert_eq!(has(&assess(&plain, Role::Source, &schema).await, "slot_in_use", &slot), Severity::Blocker);
+    drop(log);
 }
 
 async fn findings(server: &Postgres) {

@@ -1,13 +1,18 @@
 //! The source's settings, its room for one more reader, and who would make
 //! the start wait.
 
+use std::time::Duration;
+
 use zdm_core::Result;
 use zdm_core::connect::{Finding, Severity};
 
 use super::Look;
-use crate::connect::quote::quote_ident;
+use crate::connect::quote::{quote_ident, quote_literal};
 use crate::error::OrPg;
 use crate::schema::Cells;
+
+/// A transaction this old is worth a word, or one as old as a start may wait.
+const LONG: Duration = Duration::from_secs(60);
 
 pub(super) async fn assess(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
     settings(look, findings).await?;
@@ -37,7 +42,8 @@ async fn settings(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
                pg_catalog.pg_size_bytes(
                  CASE WHEN coalesce(current_setting('max_slot_wal_keep_size', true), '-1') = '-1' THEN '0'
                       ELSE current_setting('max_slot_wal_keep_size') END),
-               (SELECT active FROM pg_catalog.pg_replication_slots WHERE slot_name = $1)";
+               (SELECT active FROM pg_catalog.pg_replication_slots WHERE slot_name = $1),
+               pg_catalog.getdatabaseencoding()::text, current_database()::text";
     let row = look.control.query_one(sql, &[&slot]).await.during(room)?;
     if row.cell::<&str>(0)? != "logical" {
         findings.push(
@@ -95,6 +101,15 @@ async fn settings(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
             "another process reads from this run's slot: end it, or name this run otherwise",
         ));
     }
+    if row.cell::<&str>(7)? == "SQL_ASCII" {
+        findings.push(Finding::new(
+            Severity::Warning,
+            "encoding",
+            row.cell::<&str>(8)?,
+            "the encoding is SQL_ASCII, so its text may be any bytes: what is not UTF-8 stops the run, so correct \
+             it first",
+        ));
+    }
     Ok(())
 }
 
@@ -133,46 +148,60 @@ async fn rights(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
     Ok(())
 }
 
-/// The slot is made when every transaction that is open has ended.
+/// The slot is made when every transaction that is open has ended, in
+/// whatever database of the server.
 async fn waits(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
+    // By the lock that each holds on its number: one that only reads has none
+    // and is not waited for. Since when may be hidden; that it is there is not.
     let sql = "
-        SELECT pid, coalesce(usename, '?')::text, coalesce(state, '?'), xact_start::text
-          FROM pg_catalog.pg_stat_activity
-         WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()
-           AND xact_start < now() - interval '1 minute'
-         ORDER BY xact_start";
-    for row in look.control.query(sql, &[]).await.during("assess.waits")? {
+        SELECT DISTINCT a.pid, coalesce(a.usename, '?')::text, coalesce(a.state, '?'), a.xact_start::text
+          FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+         WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
+           AND a.pid <> pg_catalog.pg_backend_pid()
+           AND coalesce(a.xact_start < clock_timestamp() - $1 * interval '1 second', true)
+         ORDER BY 4, 1";
+    let long = look.config.begin_timeout().min(LONG).as_secs_f64();
+    let mut hidden = 0;
+    for row in look.control.query(sql, &[&long]).await.during("assess.waits")? {
         let pid: i32 = row.cell(0)?;
+        let Some(since) = row.cell::<Option<&str>>(3)? else {
+            hidden += 1;
+            continue;
+        };
         findings.push(
             Finding::new(
                 Severity::Warning,
                 "long_transaction",
                 format!("process {pid}"),
                 format!(
-                    "{} has had a transaction open since {} ({}): the start waits until it ends",
+                    "{} has had a transaction open since {since} ({}): the start waits until it ends",
                     row.cell::<&str>(1)?,
-                    row.cell::<Option<&str>>(3)?.unwrap_or("?"),
                     row.cell::<&str>(2)?
                 ),
             )
             .remedy(format!("SELECT pg_terminate_backend({pid})")),
         );
     }
-    let sql =
-        "SELECT gid, prepared::text FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()";
+    if hidden > 0 {
+        let message = format!(
+            "{hidden} transactions of others are open, and the user may not see since when: the start waits until \
+             they end"
+        );
+        let finding = Finding::new(Severity::Note, "hidden_transactions", "server", message);
+        findings.push(finding.remedy("GRANT pg_read_all_stats TO the user of the source"));
+    }
+    let sql = "SELECT gid, prepared::text, database::text FROM pg_catalog.pg_prepared_xacts";
     for row in look.control.query(sql, &[]).await.during("assess.waits")? {
         let gid: &str = row.cell(0)?;
+        let (prepared, database): (&str, &str) = (row.cell(1)?, row.cell(2)?);
         findings.push(
             Finding::new(
                 Severity::Warning,
                 "prepared_transaction",
                 gid,
-                format!("prepared at {} and not ended: the start waits for it", row.cell::<&str>(1)?),
+                format!("prepared in {database} at {prepared} and not ended: the start waits for it"),
             )
-            .remedy(format!(
-                "COMMIT PREPARED or ROLLBACK PREPARED {}",
-                crate::connect::quote::quote_literal(gid)
-            )),
+            .remedy(format!("COMMIT PREPARED or ROLLBACK PREPARED {}", quote_literal(gid))),
         );
     }
     let large = "SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)";

@@ -162,6 +162,22 @@ fn keys(look: &Look<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Rules rewrite what the application says, and stay behind.
+async fn rules(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
+    let sql = "
+        SELECT format('%s.%s', n.nspname, c.relname), string_agg(r.rulename, ', ' ORDER BY r.rulename)
+          FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
+          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE r.ev_class = ANY($1::oid[]) GROUP BY n.nspname, c.relname ORDER BY 1";
+    for row in look.control.query(sql, &[&look.oids]).await.during("assess.rules")? {
+        let (table, names): (&str, &str) = (row.cell(0)?, row.cell(1)?);
+        let message =
+            format!("rules ({names}) are not moved: make them by hand after the cutover, or drop them");
+        findings.push(Finding::new(Severity::Warning, "rule", table, message));
+    }
+    Ok(())
+}
+
 /// What is beside the tables, in the schemas of those that are moved.
 const OTHERS: &str = "
 SELECT 'not_moved', format('%s.%s', n.nspname, c.relname),
@@ -186,6 +202,7 @@ async fn others(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
         let (code, subject, message): (&str, &str, &str) = (row.cell(0)?, row.cell(1)?, row.cell(2)?);
         findings.push(Finding::new(Severity::Note, code, subject, message));
     }
+    rules(look, findings).await?;
     if look.schema.tables.iter().any(|table| !table.triggers.is_empty()) {
         findings.push(Finding::new(
             Severity::Note,

@@ -1,0 +1,2 @@
+create table whole (id int);
+alter table whole replica identity full;

@@ -1,0 +1,2 @@
+create table bare ();
+alter table bare replica identity full;

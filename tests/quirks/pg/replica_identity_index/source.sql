@@ -1,0 +1,2 @@
+create table coded (id int primary key, code text not null unique);
+alter table coded replica identity using index coded_code_key;

@@ -1,0 +1,1 @@
+create unlogged table fast (id int primary key);
