@@ -110,3 +110,24 @@ async fn the_end_of_the_log_is_known_while_the_consumer_is_behind() {
     read_to(&mut changes, goal, |_| {}).await;
     within("the head", changes.head.wait_for(|head| head.bytes_behind < 1 << 20)).await.unwrap();
 }
+
+#[tokio::test]
+async fn an_idle_server_is_left_in_peace_and_one_that_hangs_is_given_up() {
+    // The server's patience is ours, five times over.
+    let (ddl, options) = (TABLE, "-c wal_sender_timeout=600ms");
+    let source = Source::with(server().await, "hang", options, ddl, &["t"]).await;
+    let proxy = Proxy::start(source.config.host(), source.config.port()).await.unwrap();
+    let config =
+        settings(server().await, source.db.name()).options(options).host("127.0.0.1").port(proxy.port());
+    let config = Arc::new(config.build().unwrap());
+    let start = source.begin().await;
+    let mut changes = probe::open(&config, source.options(&start)).await.unwrap();
+    // Longer than that, with nothing to say.
+    source.db.execute("SELECT pg_sleep(7)").await.unwrap();
+    source.db.execute("INSERT INTO t VALUES (1, 'still here')").await.unwrap();
+    read_to(&mut changes, source.head().await, |_| {}).await;
+    proxy.black_hole();
+    let error = error(&mut changes).await;
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+    assert!(error.to_string().contains("said nothing for too long"), "{error}");
+}

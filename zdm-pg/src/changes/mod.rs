@@ -6,7 +6,7 @@
 //! stream       the task that owns the socket
 //! decoder      messages -> items; message, relation, boundary: its parts
 //! partitions   partition -> table of the run; lookup: asks the catalog
-//! gauge        how far the stream is behind
+//! gauge        how far the stream is behind; silence: a server that hangs
 //! ```
 //!
 //! Only whole, committed transactions come, in commit order: protocol version
@@ -26,6 +26,7 @@ mod partitions;
 pub mod probe;
 mod publication;
 mod relation;
+mod silence;
 pub(crate) mod slot;
 mod stream;
 mod waiting;

@@ -23,6 +23,7 @@ use zdm_core::{Error, ErrorKind, Position, Result};
 
 use super::decoder::{Decoder, Step};
 use super::gauge::{Gauge, Poller};
+use super::silence::Silence;
 use super::{lookup, names, slot};
 use crate::config::PgConfig;
 use crate::connect::Control;
@@ -43,6 +44,8 @@ const ABANDONED: Duration = Duration::from_secs(2);
 const GOODBYE: Duration = Duration::from_secs(5);
 /// How long the catalog may take to answer.
 const CATALOG: Duration = Duration::from_secs(10);
+/// How long the server may take to begin the stream, which waits for nobody.
+const START: Duration = Duration::from_secs(60);
 
 /// What goes from the task to the consumer.
 #[derive(Debug)]
@@ -67,10 +70,14 @@ pub(crate) async fn open(config: &Arc<PgConfig>, options: StreamOptions) -> Resu
     decoder.learn(lookup::partitions(&control, &publication, &tables, decoder.wanted().clone()).await?);
 
     let mut connection = Connection::connect(config, "changes").await?;
-    let interval = interval(config, &mut connection).await?;
+    let patience = patience(&mut connection).await?;
+    let configured = config.status_interval();
+    let interval = if patience.is_zero() { configured } else { configured.min(patience / 3) };
     let pid = connection.process_id();
     let plugin = [("proto_version", "1"), ("publication_names", &quote_ident(&publication))];
-    let copy = connection.start_replication(&slot, from, &plugin).await?;
+    let copy = tokio::time::timeout(START, connection.start_replication(&slot, from, &plugin))
+        .await
+        .map_err(|_| Error::new(ErrorKind::Timeout, "the server did not begin the stream in time"))??;
     slot::check_started(&control, &slot, pid, from).await?;
 
     let (ack, acks) = Ack::new();
@@ -89,6 +96,7 @@ pub(crate) async fn open(config: &Arc<PgConfig>, options: StreamOptions) -> Resu
         handed: from,
         acked: None,
         acks,
+        silence: Silence::new(patience, Instant::now()),
         clock: Clock { interval, last: Instant::now(), due: Instant::now() },
         out,
         gauge,
@@ -113,17 +121,16 @@ pub(crate) async fn open(config: &Arc<PgConfig>, options: StreamOptions) -> Resu
     Ok(Changes { batches: batches.fuse().boxed(), ack, head })
 }
 
-/// How often the server hears from us: as configured, and often enough for it
-/// not to give up on us.
-async fn interval<S>(config: &PgConfig, connection: &mut Connection<S>) -> Result<Duration>
+/// How long the server waits to hear from us before it gives up on us; zero
+/// is for ever.
+async fn patience<S>(connection: &mut Connection<S>) -> Result<Duration>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     let statement = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'";
     let rows = connection.query(statement).await?;
-    let patience = rows.first().and_then(|row| row.get(0)?.parse().ok()).map_or(0, |millis: u64| millis);
-    let configured = config.status_interval();
-    Ok(if patience == 0 { configured } else { configured.min(Duration::from_millis(patience) / 3) })
+    let millis = rows.first().and_then(|row| row.get(0)?.parse().ok()).unwrap_or(0);
+    Ok(Duration::from_millis(millis))
 }
 
 /// When the server hears from us next.
@@ -169,6 +176,7 @@ struct Task {
     handed: Lsn,
     acked: Option<Lsn>,
     acks: watch::Receiver<Option<Position>>,
+    silence: Silence,
     clock: Clock,
     out: mpsc::Sender<Handed>,
     gauge: Arc<Gauge>,
@@ -223,6 +231,9 @@ impl Task {
                 continue;
             }
             let read = !self.more && self.failed.is_none() && self.has_room();
+            if !read {
+                self.silence.heard(Instant::now());
+            }
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Stop::Wanted,
@@ -233,7 +244,13 @@ impl Task {
                     }
                     self.clock.soon();
                 }
-                () = tokio::time::sleep_until(self.clock.due) => self.report(),
+                () = tokio::time::sleep_until(self.clock.due) => self.report(false),
+                () = tokio::time::sleep_until(self.silence.due()), if read => {
+                    if let Err(error) = self.silence.passed() {
+                        return Stop::Failed(error);
+                    }
+                    self.report(true);
+                }
                 slot = out.reserve(), if ready => {
                     let Ok(slot) = slot else { return Stop::Wanted };
                     match self.next_batch().await {
@@ -247,6 +264,7 @@ impl Task {
                     Ok(Turn::Read) => {
                         self.more = true;
                         self.unflushed = false;
+                        self.silence.heard(Instant::now());
                     }
                     Ok(Turn::Wrote) => self.unflushed = false,
                     Err(error) => {
@@ -349,7 +367,7 @@ impl Task {
                     self.acknowledge()?;
                     self.clock.soon();
                 }
-                () = tokio::time::sleep_until(self.clock.due) => self.report(),
+                () = tokio::time::sleep_until(self.clock.due) => self.report(false),
                 permit = &mut permit => break permit,
                 turn = turn(&mut self.copy, false, self.unflushed) => {
                     self.unflushed = false;
@@ -385,11 +403,12 @@ impl Task {
         Ok(())
     }
 
-    /// Tells the server how far we are, with the next turn of the socket.
-    fn report(&mut self) {
+    /// Tells the server how far we are, with the next turn of the socket, and
+    /// asks it for an answer or not.
+    fn report(&mut self, answer: bool) {
         // Zero says nothing about what is durable: nothing was acknowledged yet.
         let acked = self.acked.unwrap_or_default();
-        self.copy.queue_status(self.received, acked, acked, false);
+        self.copy.queue_status(self.received, acked, acked, answer);
         self.unflushed = true;
         self.clock.told();
     }
@@ -407,7 +426,7 @@ impl Task {
                     if changed.is_err() || self.acknowledge().is_err() {
                         break;
                     }
-                    self.report();
+                    self.report(false);
                 }
                 () = tokio::time::sleep_until(until) => break,
                 () = out.closed(), if held => {
@@ -420,7 +439,7 @@ impl Task {
                         slot.send(last);
                     }
                 }
-                () = tokio::time::sleep_until(self.clock.due) => self.report(),
+                () = tokio::time::sleep_until(self.clock.due) => self.report(false),
                 turn = turn(&mut self.copy, false, self.unflushed) => {
                     self.unflushed = false;
                     if turn.is_err() {
@@ -431,7 +450,7 @@ impl Task {
         }
         // What came between the last change and the drop of the last handle.
         if self.acknowledge().is_ok() && self.acked.is_some() {
-            self.report();
+            self.report(false);
         }
         if let Err(error) = self.copy.finish(GOODBYE).await {
             tracing::debug!(%error, "the replication stream did not end in good order");
