@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use zdm_core::{Error, ErrorKind, Result};
 use zdm_pg::config::{PgConfig, SslMode};
+use zdm_pg::fuzz::NONCE;
 use zdm_pg::probe::{Replication, Sql};
 
 /// Long enough for a loaded machine; nothing waits this long when all is well.
@@ -37,13 +38,24 @@ async fn talk(mut socket: TcpStream, speeches: Vec<Vec<u8>>, then: Then) {
     let mut heard = vec![0; 64 << 10];
     for speech in speeches {
         // A reset is the client's right: it was told enough.
-        if !matches!(socket.read(&mut heard).await, Ok(1..)) || socket.write_all(&speech).await.is_err() {
+        let Ok(1..) = socket.read(&mut heard).await else { return };
+        if socket.write_all(&with_nonce(speech, &heard)).await.is_err() {
             return;
         }
     }
     if then == Then::Silence {
         while matches!(socket.read(&mut heard).await, Ok(1..)) {}
     }
+}
+
+/// Puts the client's own nonce, as it was just heard, where [`NONCE`] stands.
+fn with_nonce(mut speech: Vec<u8>, heard: &[u8]) -> Vec<u8> {
+    let place = speech.windows(NONCE.len()).position(|part| part == NONCE);
+    let own = heard.windows(2).position(|part| part == b"r=").map(|at| &heard[at + 2..][..NONCE.len()]);
+    if let (Some(place), Some(own)) = (place, own) {
+        speech[place..place + NONCE.len()].copy_from_slice(own);
+    }
+    speech
 }
 
 fn message(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -138,15 +150,21 @@ async fn rubbish_in_the_login_is_an_error() {
 #[tokio::test]
 async fn a_server_that_asks_for_too_much_work_is_refused() {
     let scram = message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0");
-    for challenge in
-        ["r=x,s=AAAA,i=4096", "r=,s=,i=0", "r=x,s=AAAA,i=4294967295", "r=x,s=AAAA,i=-1", "e=no", ""]
-    {
-        let answer = message(b'R', &[b"\0\0\0\x0b", challenge.as_bytes()].concat());
-        let port = server(vec![scram.clone(), answer], Then::Silence).await;
-        let error = soon(challenge, Replication::connect(&config(port, PATIENCE))).await;
+    let nonce = std::str::from_utf8(NONCE).unwrap();
+    let rounds = |rounds: &str| format!("r={nonce}more,s=AAAAAAAA,i={rounds}");
+    let answer = |challenge: &str| message(b'R', &[b"\0\0\0\x0b", challenge.as_bytes()].concat());
+    let words = ["r=x,s=AAAA,i=4096", "r=,s=,i=0", "e=no", ""].map(str::to_owned);
+    let refused = words.into_iter().chain(["100001", "4294967295", "4294967296", "-1"].map(rounds));
+    for challenge in refused {
+        let port = server(vec![scram.clone(), answer(&challenge)], Then::Silence).await;
+        let error = soon(&challenge, Replication::connect(&config(port, PATIENCE))).await;
         assert_eq!(error.kind(), ErrorKind::Authentication, "{challenge}: {error:?}");
-        soon(challenge, Sql::connect(&config(port, PATIENCE))).await;
+        soon(&challenge, Sql::connect(&config(port, PATIENCE))).await;
     }
+    // The usual number is answered; then the server goes.
+    let port = server(vec![scram, answer(&rounds("4096")), Vec::new()], Then::Close).await;
+    let error = soon("4096", Replication::connect(&config(port, PATIENCE))).await;
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error:?}");
 }
 
 #[tokio::test]
