@@ -22,31 +22,32 @@ const REPORT: Duration = Duration::from_secs(5);
 /// # Errors
 /// `Timeout` at the deadline, naming who is still there.
 pub(super) async fn settle(control: &Control, deadline: Instant) -> Result<()> {
-    // Names that every version since 9.4 knows, in 64 bits.
-    let row = control
-        .query_one(
-            "SELECT pg_catalog.txid_snapshot_xmax(s), pg_catalog.txid_snapshot_xmin(s)
-             FROM pg_catalog.txid_current_snapshot() AS s",
-            &[],
-        )
+    // Names that every version since 9.4 knows, in 64 bits. A number of our
+    // own, since all that were given out before are lower. A snapshot's xmax
+    // would not do: it is behind the highest number that has *ended*, and
+    // whoever is in progress with a higher one would not be waited for.
+    let goal: i64 = control
+        .query_one("SELECT pg_catalog.txid_current()", &[])
         .await
+        .and_then(|row| row.try_get(0))
         .during("changes.settle")?;
-    let goal: i64 = row.try_get(0).during("changes.settle")?;
-    let mut oldest: i64 = row.try_get(1).during("changes.settle")?;
+    let mut oldest = None;
     let mut watch = Watch::new();
     let mut pause = Duration::from_millis(5);
-    // Not `<=`: numbers from the goal on were given out later.
-    while oldest < goal {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_millis(250)),
-            () = watch.tick() => watch.report(control, 0).await?,
-            () = tokio::time::sleep_until(deadline) => return Err(timed_out(control, 0).await),
+    // Not `<=`: numbers from the goal on were given out later, and ours has ended.
+    while oldest.is_none_or(|oldest: i64| oldest < goal) {
+        if oldest.is_some() {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_millis(250)),
+                () = watch.tick() => watch.report(control, 0).await?,
+                () = tokio::time::sleep_until(deadline) => return Err(timed_out(control, 0).await),
+            }
         }
         let row = control
             .query_one("SELECT pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())", &[])
             .await
             .during("changes.settle")?;
-        oldest = row.try_get(0).during("changes.settle")?;
+        oldest = Some(row.try_get(0).during("changes.settle")?);
     }
     Ok(())
 }

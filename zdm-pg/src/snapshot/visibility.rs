@@ -42,7 +42,7 @@ fn near(around: u64, low: u64) -> u64 {
 struct Snapshot<'a> {
     /// All below had ended.
     xmin: u64,
-    /// None from here on had begun.
+    /// None from here on had ended.
     xmax: u64,
     /// Those between that were under way. Only of whole transactions: the
     /// log, too, names a transaction by its top.
