@@ -1,10 +1,13 @@
 //! A PostgreSQL database as the source of a run.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use zdm_core::connect::{Changes, RunName, Snapshot, Source, SourceCapabilities, StreamOptions};
-use zdm_core::schema::{Schema, Selection};
+use zdm_core::connect::{
+    Changes, Claim, RunName, Shapes, Snapshot, Source, SourceCapabilities, StreamOptions,
+};
+use zdm_core::schema::{Schema, Selection, Shape, TableName};
 use zdm_core::{Identity, Position, Result};
 
 use crate::changes::{self, slot};
@@ -84,6 +87,28 @@ impl Source for PgSource {
         capabilities.fence = Some(&self.fence);
         capabilities.assess = Some(&self.assess);
         capabilities.sequences = Some(&self.sequences);
+        capabilities.shapes = Some(self);
+        capabilities.claim = Some(self);
         capabilities
+    }
+}
+
+#[async_trait]
+impl Shapes for PgSource {
+    async fn shapes(&self, selection: &Selection) -> Result<BTreeMap<TableName, Shape>> {
+        schema::shapes(&self.config, selection).await
+    }
+}
+
+/// Kept in the comment of the run's publication. One that somebody else made
+/// keeps no claim.
+#[async_trait]
+impl Claim for PgSource {
+    async fn claimed(&self, run: &RunName) -> Result<Option<String>> {
+        changes::claim::read(&self.config, run).await
+    }
+
+    async fn claim(&self, run: &RunName, target: &str) -> Result<String> {
+        changes::claim::make(&self.config, run, target).await
     }
 }

@@ -124,8 +124,9 @@ pub struct Record {
     pub phase: Phase,
     /// The source that the positions belong to.
     pub source: Identity,
-    /// The fingerprint of each table (by its name at the source) when the
-    /// run began: a resume refuses a table whose shape has changed since.
+    /// The [`Shape`](crate::schema::Shape) of each table (by its name at the
+    /// source) when the run began, with the partitions that it has got since:
+    /// a run refuses to go on with a table that has changed.
     pub tables: BTreeMap<String, String>,
     /// Where the stream began.
     pub start: Option<Position>,

@@ -16,7 +16,7 @@ use crate::{Position, Result};
 #[non_exhaustive]
 pub enum SwitchState {
     /// Somebody asks the process that follows to cut over, until the lease
-    /// runs out. Nothing has been done.
+    /// runs out. Epoch 0: nobody has taken it. Nothing has been done.
     Requested,
     /// A cutover is under way; the source is the active side.
     Preparing,

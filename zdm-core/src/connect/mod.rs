@@ -11,7 +11,7 @@
 //! | [`Sink`] | tables made in [steps](Step), [`Writer`]s, its own [`Checkpoint`] |
 //! | [`Writer`] | rows and progress made durable in one transaction |
 //! | [`Checkpoint`] | how far a run has come, compare-and-swap |
-//! | [`Assess`], [`Fence`], [`Sequences`] | capabilities: what an engine may lack |
+//! | [`Assess`], [`Claim`], [`Fence`], [`Sequences`], [`Shapes`] | capabilities: what an engine may lack |
 //!
 //! Start at [`Source`] to read from a new engine and at [`Sink`] to write to
 //! one; `zdm_core::memory` is a complete connector of both kinds to learn
@@ -19,8 +19,10 @@
 
 mod assess;
 mod checkpoint;
+mod claim;
 mod fence;
 mod sequences;
+mod shapes;
 mod sink;
 mod snapshot;
 mod source;
@@ -29,8 +31,10 @@ pub use assess::{Assess, Finding, Role, Severity};
 pub use checkpoint::{
     Checkpoint, ChunkDone, ChunkId, ChunkRecord, Epoch, Phase, Progress, Record, RunName, State,
 };
+pub use claim::Claim;
 pub use fence::{Fence, Hold, HoldOptions, SwitchRecord, SwitchState};
 pub use sequences::{SequenceValue, Sequences};
+pub use shapes::Shapes;
 pub use sink::{Purpose, Reread, Sink, SinkCapabilities, Step, Writer, WriterOptions};
 pub use snapshot::{After, Bounds, Chunk, ChunkPart, ChunkPlan, ChunkSize, Snapshot, Visibility};
 pub use source::{Ack, Changes, Head, Source, SourceCapabilities, StreamOptions};

@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Assess, Fence, RunName, Sequences, Snapshot};
+use super::{Assess, Claim, Fence, RunName, Sequences, Shapes, Snapshot};
 use crate::change::{Batch, Budget};
 use crate::schema::{Schema, Selection};
 use crate::{Identity, Position, Result};
@@ -114,6 +114,10 @@ pub struct SourceCapabilities<'a> {
     pub fence: Option<&'a dyn Fence>,
     /// Reads live sequence values.
     pub sequences: Option<&'a dyn Sequences>,
+    /// Tells cheaply whether tables have changed.
+    pub shapes: Option<&'a dyn Shapes>,
+    /// Keeps which target a run belongs to.
+    pub claim: Option<&'a dyn Claim>,
 }
 
 impl std::fmt::Debug for SourceCapabilities<'_> {
@@ -122,6 +126,8 @@ impl std::fmt::Debug for SourceCapabilities<'_> {
             .field("assess", &self.assess.is_some())
             .field("fence", &self.fence.is_some())
             .field("sequences", &self.sequences.is_some())
+            .field("shapes", &self.shapes.is_some())
+            .field("claim", &self.claim.is_some())
             .finish()
     }
 }

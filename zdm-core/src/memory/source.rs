@@ -12,7 +12,7 @@ use super::row::weight;
 use super::snapshot::MemorySnapshot;
 use super::state::Slot;
 use super::stream;
-use crate::connect::{Changes, RunName, Snapshot, Source, SourceCapabilities, StreamOptions};
+use crate::connect::{Changes, Claim, RunName, Snapshot, Source, SourceCapabilities, StreamOptions};
 use crate::schema::{Schema, Selection, Sequence, Table};
 use crate::{Error, ErrorKind, Identity, Position, Result};
 
@@ -91,13 +91,33 @@ impl Source for MemorySource {
     }
 
     async fn release(&self, run: &RunName) -> Result<()> {
-        self.db.lock().slots.remove(run);
+        let mut state = self.db.lock();
+        state.slots.remove(run);
+        state.claims.remove(run);
+        drop(state);
         self.db.notify();
         Ok(())
     }
 
     fn capabilities(&self) -> SourceCapabilities<'_> {
-        SourceCapabilities { assess: Some(&self.db), fence: Some(&self.db), sequences: Some(&self.db) }
+        SourceCapabilities {
+            assess: Some(&self.db),
+            fence: Some(&self.db),
+            sequences: Some(&self.db),
+            shapes: None,
+            claim: Some(self),
+        }
+    }
+}
+
+#[async_trait]
+impl Claim for MemorySource {
+    async fn claimed(&self, run: &RunName) -> Result<Option<String>> {
+        Ok(self.db.lock().claims.get(run).cloned())
+    }
+
+    async fn claim(&self, run: &RunName, target: &str) -> Result<String> {
+        Ok(self.db.lock().claims.entry(run.clone()).or_insert_with(|| target.to_owned()).clone())
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct State {
     /// Whether commits wait for [`flush`](super::MemoryDatabase::flush).
     pub(super) lags: bool,
     pub(super) slots: BTreeMap<RunName, Slot>,
+    /// Which target each run belongs to.
+    pub(super) claims: BTreeMap<RunName, String>,
     pub(super) runs: Runs,
     pub(super) switches: BTreeMap<RunName, SwitchRecord>,
     pub(super) seals: BTreeMap<TableName, Seal>,

@@ -168,8 +168,9 @@ impl Plan {
         let stream_cancel = CancellationToken::new();
         // Whatever way this ends, the source's reader ends with it.
         let _ends = stream_cancel.clone().drop_guard();
+        let budget = Budget::new(self.options.budget);
         let options = StreamOptions::new(self.options.run.clone(), from.clone(), Arc::clone(&start.source))
-            .budget(Budget::new(self.options.budget))
+            .budget(budget.clone())
             .cancel(stream_cancel.clone());
         let mut changes = unless_cancelled(cancel, self.source.changes(options)).await?;
         let goals = match goals {
@@ -196,12 +197,17 @@ impl Plan {
             group_bytes: self.options.group,
             linger: self.options.linger,
             idle_interval: self.options.idle_interval,
+            budget,
             durable: &self.durable,
             status: &self.status,
             cancel,
             stream_cancel,
         };
-        follow.run(from, changes, writer.as_mut()).await
+        tokio::select! {
+            biased;
+            done = follow.run(from, changes, writer.as_mut()) => done,
+            changed = self.watch_shapes(record.epoch, record.tables.clone()) => Err(changed),
+        }
     }
 }
 

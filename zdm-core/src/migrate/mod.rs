@@ -35,17 +35,20 @@
 mod attempt;
 pub mod cutover;
 mod options;
+mod request;
 mod running;
+mod shapes;
 mod start;
 mod switch;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use options::{Builder, Options};
+pub use request::{Requested, Requests};
 pub use running::{Outcome, Running, Until};
 
 use crate::connect::{Checkpoint, Finding, Role, Sink, Source};
@@ -77,6 +80,8 @@ pub(crate) struct Plan {
     pub(crate) throttle: Throttle,
     pub(crate) status: StatusHandle,
     pub(crate) durable: Durable,
+    /// The tables as the target has them, once a start of this process knows.
+    pub(crate) target: Mutex<Option<Arc<crate::schema::Schema>>>,
     /// Whether this process is in a cutover of the run.
     pub(crate) cutting_over: AtomicBool,
 }
@@ -143,7 +148,8 @@ impl Migration {
     /// Does what is left behind a switch, while the application works on the
     /// target: validates foreign keys for the rows that were moved. Call it
     /// after [`Running::cutover`], at any time; it may take as long as reading
-    /// the tables does.
+    /// the tables does. In the process that has cut over the source is not
+    /// needed any more.
     ///
     /// # Errors
     /// `Rejected` when a row has no parent; `Conflict` before the switch.

@@ -1,7 +1,7 @@
 //! What a migration can be told, checked once.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,10 @@ pub struct Options {
     /// How often a position is kept that bears no rows, so that the source
     /// can let go of its log. Default 2 s.
     pub idle_interval: Duration,
+    /// How often the source is asked, while the run follows, whether DDL has
+    /// changed its tables; what has is told then, and at the latest under a
+    /// cutover's fence. Zero: never in between. Default 10 s.
+    pub shape_interval: Duration,
     /// The copy's speed in bytes a second; 0 is without bound.
     pub max_rate: u64,
     /// What happens after an error that a retry can help.
@@ -61,6 +65,7 @@ impl Default for Options {
             group: 4 << 20,
             linger: Duration::from_millis(200),
             idle_interval: Duration::from_secs(2),
+            shape_interval: Duration::from_secs(10),
             max_rate: 0,
             retry: Retry::default(),
             target_name: "another database".to_owned(),
@@ -192,6 +197,7 @@ impl Builder {
             throttle: Throttle::new(self.options.max_rate),
             status: StatusHandle::new(self.options.run.clone()),
             durable: Durable::new(),
+            target: Mutex::new(None),
             cutting_over: AtomicBool::new(false),
             options: self.options,
         }))

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::Plan;
 use super::cutover::{CutoverOptions, Switch};
+use super::{Plan, Requests};
 use crate::connect::Phase;
 use crate::gate::GateControl;
 use crate::run::Status;
@@ -128,6 +128,12 @@ impl Running {
         }
     }
 
+    /// The cutovers that other processes
+    /// [ask for](super::Migration::request_cutover).
+    pub fn requests(&self) -> Requests {
+        Requests(Arc::clone(&self.plan))
+    }
+
     /// Makes the target the active side, while the application goes on behind
     /// its gate. With `Ok` the run has ended; with an error everything was
     /// undone, the source is the active side, and the run goes on, unless the
@@ -139,7 +145,13 @@ impl Running {
     /// # Errors
     /// Those of the steps of a [cutover](super::cutover).
     pub async fn cutover(&mut self, gate: Arc<dyn GateControl>, options: CutoverOptions) -> Result<Switch> {
-        let switch = Arc::clone(&self.plan).cutover(gate, options).await?;
+        let switch = match Arc::clone(&self.plan).cutover(gate, options).await {
+            Ok(switch) => switch,
+            Err(error) => {
+                self.plan.dismiss_request().await;
+                return Err(error);
+            }
+        };
         self.cancel.cancel();
         // The stream has nothing left to bring; how it ended does not matter.
         if let Err(error) = self.ended().await {
@@ -171,6 +183,13 @@ impl Plan {
     /// can help. Each attempt begins by raising the run's epoch, so whatever
     /// the one before left open is settled first.
     pub(crate) async fn run(&self, until: Until, cancel: CancellationToken) -> Result<Outcome> {
+        self.durable.set_ended(false);
+        let outcome = self.attempts(until, cancel).await;
+        self.durable.set_ended(true);
+        outcome
+    }
+
+    async fn attempts(&self, until: Until, cancel: CancellationToken) -> Result<Outcome> {
         let mut delays = self.options.retry.delays();
         let mut durable_at = None;
         loop {

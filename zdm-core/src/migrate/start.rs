@@ -1,12 +1,11 @@
 //! The beginning of an attempt: take the run over, or create it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::Plan;
 use super::cutover::{CutoverOptions, Recover, Recovered, recover};
+use super::{Plan, shapes};
 use crate::connect::{Phase, Record, Severity, Snapshot, State, Step};
 use crate::gate::NoGate;
 use crate::schema::Schema;
@@ -38,23 +37,30 @@ impl Plan {
         let state = match known {
             Some(state) => {
                 state.record.source.expect(&self.source.identity().await?)?;
+                self.check_claim(state.record.phase).await?;
                 state
             }
             None => {
                 // First of all: a blocker says more than the error that it causes.
                 self.refuse_blockers(&source).await?;
+                self.check_claim(Phase::Preparing).await?;
                 let mut record = Record::new(self.options.run.clone(), self.source.identity().await?);
-                record.tables = fingerprints(&source);
+                record.tables = shapes::kept(&source);
                 self.checkpoint.create(&record).await?;
                 State { record, chunks: Vec::new() }
             }
         };
         let target = Arc::new(self.stages.schema(&source)?);
-        let state = self.settle_cutover(state, &target).await?;
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&target));
+        let mut state = self.settle_cutover(state, &target).await?;
         // Behind the switch the old shapes no longer matter, and the target
         // must be opened whatever has become of the source.
-        if state.record.phase != Phase::Switched {
-            unchanged(&state.record.tables, &source)?;
+        if state.record.phase != Phase::Switched
+            && let Some(tables) = shapes::unchanged(&state.record.tables, &source)?
+        {
+            let record = Record { tables, ..state.record.clone() };
+            self.checkpoint.swap(&state.record, &record).await?;
+            state.record = record;
         }
         self.status.restored(
             state.record.rows_copied,
@@ -78,6 +84,31 @@ impl Plan {
             }
         }
         Ok(start)
+    }
+
+    /// Refuses a run that belongs to another target: going on, or starting
+    /// anew, would take from it what it keeps at the source.
+    async fn check_claim(&self, phase: Phase) -> Result<()> {
+        let Some(claim) = self.source.capabilities().claim else { return Ok(()) };
+        let run = &self.options.run;
+        let ours = self.sink.identity().await?.to_string();
+        // Only a run that has nothing there yet may claim it: one that goes on
+        // and finds its claim gone has lost more than that, and is told what.
+        let owner = match phase {
+            Phase::Preparing => Some(claim.claim(run, &ours).await?),
+            _ => claim.claimed(run).await?,
+        };
+        match owner {
+            Some(owner) if owner != ours => Err(Error::new(
+                ErrorKind::Conflict,
+                "the source keeps a run of that name for another target: check the target, give this run another \
+                 name, or drop the other one first",
+            )
+            .with("run", run)
+            .with("belongs_to", owner)
+            .with("this_target", ours)),
+            _ => Ok(()),
+        }
     }
 
     /// Finishes or undoes a cutover that an earlier start did not bring to its
@@ -196,31 +227,5 @@ impl Plan {
         if let Err(error) = self.checkpoint.remove(run).await {
             tracing::warn!(%run, %error, "could not remove the run's record");
         }
-    }
-}
-
-fn fingerprints(schema: &Schema) -> BTreeMap<String, String> {
-    schema.tables.iter().map(|t| (t.origin.name.to_string(), t.origin.fingerprint.clone())).collect()
-}
-
-/// Refuses a table whose shape is not the one that the run began with.
-pub(super) fn unchanged(was: &BTreeMap<String, String>, schema: &Schema) -> Result<()> {
-    let is = fingerprints(schema);
-    let tell = |message: &str, table: &str| {
-        Err(Error::new(ErrorKind::SchemaChanged, format!("{message}: drop the run and start anew"))
-            .with("table", table))
-    };
-    for (table, fingerprint) in was {
-        match is.get(table) {
-            None => return tell("a table of this run is gone from the source, or from the selection", table),
-            Some(now) if now != fingerprint => {
-                return tell("a table has changed its shape since the run began", table);
-            }
-            Some(_) => {}
-        }
-    }
-    match is.keys().find(|table| !was.contains_key(*table)) {
-        Some(table) => tell("a table has been added to the selection since the run began", table),
-        None => Ok(()),
     }
 }

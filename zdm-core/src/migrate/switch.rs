@@ -1,13 +1,12 @@
 //! A run's own cutover: what it follows with, and what is recorded behind it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 
-use super::Plan;
 use super::cutover::{Cutover, CutoverOptions, Follower, Lag, Switch};
-use super::start::unchanged;
+use super::{Plan, shapes};
 use crate::connect::{Phase, Step};
 use crate::gate::GateControl;
 use crate::run::Turn;
@@ -27,7 +26,7 @@ impl Plan {
         let source = Arc::new(self.source.describe(&self.options.tables).await?);
         // DDL makes no rows: a table that was added, made anew or altered
         // while the run followed shows only here.
-        unchanged(&state.record.tables, &source)?;
+        shapes::unchanged(&state.record.tables, &source)?;
         let target = Arc::new(self.stages.schema(&source)?);
         let _cutting_over = CuttingOver::begin(&self.cutting_over, self.durable.turn())?;
         Cutover::new(
@@ -64,10 +63,14 @@ impl Plan {
 impl Plan {
     /// What is left to do behind a switch, while the application works on the
     /// target: foreign keys are validated for old rows too, and what is left
-    /// of the target's seal is removed. Idempotent.
+    /// of the target's seal is removed. Idempotent. A process that has run the
+    /// migration asks the source for nothing: it may be gone by now.
     pub(super) async fn complete(&self) -> Result<()> {
-        let source = self.source.describe(&self.options.tables).await?;
-        let target = self.stages.schema(&source)?;
+        let known = self.target.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let target = match known {
+            Some(target) => target,
+            None => Arc::new(self.stages.schema(&self.source.describe(&self.options.tables).await?)?),
+        };
         self.status.phase(Phase::Switched, "validating foreign keys");
         self.sink.prepare(&self.options.run, &target, Step::Validated).await?;
         if let Some(fence) = self.sink.capabilities().fence {
@@ -108,7 +111,7 @@ impl Follower for Plan {
         // While this guard lives, positions that bear no rows are made
         // durable at once too: the marker behind the fence is one.
         let _hurry = self.durable.hurry();
-        let mut position = self.durable.position();
+        let (mut position, mut ended) = (self.durable.position(), self.durable.ended());
         loop {
             let at = position.borrow_and_update().clone();
             if let Some(at) = at
@@ -117,8 +120,17 @@ impl Follower for Plan {
             {
                 return Ok(());
             }
-            let gone = || Error::new(ErrorKind::Other, "the run has ended and drains no more");
-            position.changed().await.map_err(|_| gone())?;
+            tokio::select! {
+                biased;
+                Ok(()) = position.changed() => {}
+                _ = ended.wait_for(|ended| *ended) => {
+                    return Err(Error::new(
+                        ErrorKind::Other,
+                        "the run has ended with an error and drains no more: start it again, then cut over",
+                    )
+                    .during("cutover.drain"));
+                }
+            }
         }
     }
 
@@ -130,8 +142,8 @@ impl Follower for Plan {
         self.durable.turn().stepped_back();
     }
 
-    fn lag(&self) -> Lag {
-        Lag { bytes: self.status.subscribe().borrow().lag_bytes, bytes_per_second: None }
+    fn lag(&self) -> Option<Lag> {
+        Some(Lag { bytes: self.durable.bytes_behind()?, bytes_per_second: None })
     }
 
     fn phase(&self) -> Phase {
@@ -147,5 +159,45 @@ impl Plan {
             Some(at) => self.source.reached(&at, goal),
             None => Ok(false),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::change::Value;
+    use crate::memory::{ENGINE, MemoryDatabase};
+    use crate::migrate::{Migration, Until};
+    use crate::schema::{Column, DataType, Key, Table, TableName};
+
+    /// What this process believes to have applied is not what the target has:
+    /// a drain that goes by it may end before the last commits are there.
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_ends_by_what_the_target_itself_says() {
+        let (old, new) = (MemoryDatabase::new(), MemoryDatabase::new());
+        let name = TableName::new("public", "t");
+        let columns = vec![Column::new("id", DataType::integer(64)).not_null()];
+        old.create_table(Table::new(ENGINE, name.clone(), columns, Key::Columns(vec![0]))).unwrap();
+        let migration = Migration::between(old.source(), new.sink()).build().unwrap();
+        migration.run_until(Until::CaughtUp, Default::default()).await.unwrap();
+        let mut transaction = old.begin();
+        transaction.insert(&name, vec![Value::Int(1)]).await.unwrap();
+        transaction.commit().await.unwrap();
+        let plan = Arc::clone(&migration.plan);
+        plan.durable.set_ended(false);
+        plan.durable.reached(old.head());
+        let drained = tokio::time::timeout(Duration::from_secs(60), plan.applied_past(&old.head())).await;
+        assert!(drained.is_err(), "drained, while the target says that it is not there");
+        migration.run_until(Until::CaughtUp, Default::default()).await.unwrap();
+        plan.durable.set_ended(false);
+        plan.applied_past(&old.head()).await.unwrap();
+        // One that has ended moves nothing any more, and is not waited for.
+        let mut transaction = old.begin();
+        transaction.insert(&name, vec![Value::Int(2)]).await.unwrap();
+        transaction.commit().await.unwrap();
+        plan.durable.set_ended(true);
+        assert_eq!(plan.applied_past(&old.head()).await.unwrap_err().kind(), ErrorKind::Other);
     }
 }

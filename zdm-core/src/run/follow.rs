@@ -10,56 +10,15 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::turn::{Applying, Turn};
-use super::{SourceReread, StatusHandle};
-use crate::change::{Batch, BatchBuilder, DateTime, Item, Xid};
+use super::turn::Applying;
+use super::{Durable, SourceReread, StatusHandle};
+use crate::change::{Batch, BatchBuilder, Budget, DateTime, Item, Xid};
 use crate::connect::{
     Ack, Changes, Checkpoint, Epoch, Head, Progress, RunName, Snapshot, Source, Visibility, Writer,
 };
 use crate::pipeline::Transform;
 use crate::schema::{Table, TableName};
 use crate::{Error, ErrorKind, Position, Result};
-
-/// Where the stream is durable in the target, and who is waiting for it.
-#[derive(Debug, Clone)]
-pub(crate) struct Durable {
-    position: watch::Sender<Option<Position>>,
-    hurry: watch::Sender<usize>,
-    turn: Turn,
-}
-
-impl Durable {
-    pub(crate) fn new() -> Self {
-        Self { position: watch::Sender::new(None), hurry: watch::Sender::new(0), turn: Turn::new() }
-    }
-
-    /// Where the target is, as its own durable progress says.
-    pub(crate) fn position(&self) -> watch::Receiver<Option<Position>> {
-        self.position.subscribe()
-    }
-
-    /// Whose turn it is at the target.
-    pub(crate) fn turn(&self) -> &Turn {
-        &self.turn
-    }
-
-    /// While the guard lives, positions that bear no rows are made durable at
-    /// once too.
-    pub(crate) fn hurry(&self) -> Hurry {
-        self.hurry.send_modify(|waiting| *waiting += 1);
-        Hurry(self.hurry.clone())
-    }
-}
-
-/// Somebody waits for the target to pass a point.
-#[derive(Debug)]
-pub(crate) struct Hurry(watch::Sender<usize>);
-
-impl Drop for Hurry {
-    fn drop(&mut self) {
-        self.0.send_modify(|waiting| *waiting -= 1);
-    }
-}
 
 /// Why following ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +53,8 @@ pub(crate) struct Follow<'a> {
     pub(crate) linger: Duration,
     /// How often a position that bears no rows is made durable.
     pub(crate) idle_interval: Duration,
+    /// What the stream was opened with.
+    pub(crate) budget: Budget,
     pub(crate) durable: &'a Durable,
     pub(crate) status: &'a StatusHandle,
     pub(crate) cancel: &'a CancellationToken,
@@ -152,7 +113,8 @@ impl Follow<'_> {
     ) -> Result<(Stop, Position)> {
         let Changes { mut batches, ack, head } = changes;
         let mut cursor = Cursor { at: from, group: Group::default(), ack, head };
-        self.durable.position.send_replace(Some(cursor.at.clone()));
+        let _open = self.durable.open(cursor.head.clone(), self.budget.clone());
+        self.durable.reached(cursor.at.clone());
         // All up to here is durable: it was read back from the target.
         cursor.ack.durable(cursor.at.clone());
         let stop = self.drive(&mut batches, &mut cursor, writer).await?;
@@ -175,7 +137,8 @@ impl Follow<'_> {
         cursor: &mut Cursor,
         writer: &mut dyn Writer,
     ) -> Result<Stop> {
-        let mut hurry = self.durable.hurry.subscribe();
+        let mut hurry = self.durable.hurried();
+        let mut head = cursor.head.clone();
         let mut idle_due = Instant::now() + self.idle_interval;
         while !self.has_reached(&cursor.at)? {
             let whole = cursor.group.is_whole();
@@ -199,6 +162,8 @@ impl Follow<'_> {
                         idle_due = Instant::now() + self.idle_interval;
                     }
                 }
+                // With nothing to apply, the log may still grow.
+                Ok(()) = head.changed() => self.status.behind(&head.borrow_and_update()),
                 Ok(()) = hurry.changed(), if whole => self.commit(cursor, writer, false).await?,
                 () = sleep_until(idle_due), if whole => {
                     self.commit(cursor, writer, false).await?;
@@ -349,6 +314,7 @@ impl Follow<'_> {
         }
         let batch = self.stages.batch(batch)?;
         group.bytes += batch.bytes();
+        self.durable.applying(group.bytes as u64);
         group.rows += batch.row_count() as u64;
         if batch.items().iter().any(|item| matches!(item, Item::Truncate { .. } | Item::Schema { .. })) {
             group.rows += 1;
@@ -357,7 +323,7 @@ impl Follow<'_> {
             group.turn = Some(tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return Err(Error::cancelled()),
-                turn = self.durable.turn.apply() => turn?,
+                turn = self.durable.turn().apply() => turn?,
             });
         }
         writer.write(batch).await?;
@@ -413,7 +379,7 @@ impl Follow<'_> {
         }
         cursor.ack.durable(to.clone());
         fail::fail_point!("follow::after_ack");
-        self.durable.position.send_replace(Some(to.clone()));
+        self.durable.reached(to.clone());
         self.status.applied(rows, to.clone(), time, &cursor.head.borrow(), more);
         cursor.at = to;
         Ok(())

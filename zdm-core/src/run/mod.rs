@@ -17,6 +17,7 @@
 //! only then. So a kill anywhere costs repeated work and nothing else.
 
 mod copy;
+mod durable;
 mod follow;
 mod reread;
 mod retry;
@@ -25,7 +26,8 @@ mod throttle;
 mod turn;
 
 pub(crate) use copy::Copy;
-pub(crate) use follow::{Durable, Follow, Stop};
+pub(crate) use durable::Durable;
+pub(crate) use follow::{Follow, Stop};
 pub(crate) use reread::SourceReread;
 pub use retry::Retry;
 pub(crate) use status::StatusHandle;

@@ -50,7 +50,8 @@ pub struct Status {
     pub changes_applied: u64,
     /// Everything up to here is durable in the target.
     pub position: Option<Position>,
-    /// Bytes of the source's log not yet applied.
+    /// Bytes of the source's log not yet read, as the source says it, whether
+    /// anything is applied meanwhile or not.
     pub lag_bytes: u64,
     /// Age of the last applied commit while there is more to apply; zero when
     /// all that was received is applied.
@@ -219,11 +220,20 @@ impl StatusHandle {
             status.changes_applied += changes;
             status.position = Some(position);
             status.lag = lag;
-            status.lag_bytes = head.bytes_behind;
         });
+        self.behind(head);
+        metrics::gauge!("zdm_lag_seconds", "run" => self.run.clone()).set(lag.as_secs_f64());
+    }
+
+    /// The end of the log has moved, or what was read of it.
+    pub(crate) fn behind(&self, head: &Head) {
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("zdm_lag_bytes", "run" => self.run.clone()).set(head.bytes_behind as f64);
-        metrics::gauge!("zdm_lag_seconds", "run" => self.run.clone()).set(lag.as_secs_f64());
+        self.sender.send_if_modified(|status| {
+            let moved = status.lag_bytes != head.bytes_behind;
+            status.lag_bytes = head.bytes_behind;
+            moved
+        });
     }
 
     pub(crate) fn retrying(&self, error: &Error, delay: Duration) {

@@ -15,6 +15,7 @@ mod data_type;
 mod expression;
 mod object;
 mod selection;
+mod shape;
 mod table;
 
 pub use column::{Column, Equality, Generated, Identity as IdentityColumn, NativeType};
@@ -25,4 +26,6 @@ pub use object::{
     IndexMethod, KeyPart, Partition, Schema, Sequence, Trigger, Unmoved, UnmovedKind,
 };
 pub use selection::Selection;
+pub(crate) use shape::Fate;
+pub use shape::Shape;
 pub use table::{Key, Origin, Table, TableName, Written};

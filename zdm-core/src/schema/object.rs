@@ -246,6 +246,9 @@ pub enum DefinitionKind {
 pub struct Partition {
     /// Its name.
     pub name: TableName,
+    /// The engine's number for it (PostgreSQL's oid); 0 where there is none.
+    #[serde(default)]
+    pub id: u32,
     /// Whether it holds rows itself, and is not parted further.
     pub leaf: bool,
     /// The statement that makes it, behind its parent's.

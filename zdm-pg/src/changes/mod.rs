@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! slot         begin, check, release: what the server keeps for a run
-//! publication  which tables are decoded; waiting: for what is in progress
+//! publication  which tables are decoded; claim: for which target
+//! waiting      for what is in progress
 //! stream       the task that owns the socket
 //! decoder      messages -> items; message, relation, boundary: its parts
 //! partitions   partition -> table of the run; lookup: asks the catalog
@@ -14,6 +15,7 @@
 //! and prepared ones before their end, are refused by name.
 
 mod boundary;
+pub(crate) mod claim;
 mod decoder;
 #[cfg(any(test, feature = "failpoints"))]
 pub(crate) mod fuzz;

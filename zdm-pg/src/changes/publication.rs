@@ -1,6 +1,7 @@
 //! The publication: which tables the log is decoded for.
 //!
-//! One that we made says so in its comment; only such a one is altered and
+//! One that we made says so in its comment, and for which target (see
+//! [`claim`](super::claim)); only such a one is altered and
 //! dropped. One that somebody else made, under the name that was configured,
 //! is used as it is if it gives everything that the run needs.
 //!
@@ -9,6 +10,7 @@
 //! one partition would be lost in silence. Before 13 the partitions are listed
 //! one by one.
 
+use tokio_postgres::GenericClient;
 use zdm_core::connect::RunName;
 use zdm_core::schema::{Key, Schema, TableName};
 use zdm_core::{Error, ErrorKind, Result};
@@ -43,13 +45,11 @@ pub(super) async fn ensure(
         .map(|t| format!("ONLY {}", quote_table(&t.schema, &t.name)))
         .collect::<Vec<_>>()
         .join(", ");
-    let root =
-        if control.server_version_num() >= 130_000 { ", publish_via_partition_root = false" } else { "" };
-    let options = format!("publish = 'insert, update, delete, truncate'{root}");
-    let (ident, comment) = (quote_ident(name), quote_literal(&mark(run)));
-    let made = match found(control, name).await? {
+    let options = options(control);
+    let ident = quote_ident(name);
+    let made = match found(&**control, control.server_version_num(), name).await? {
         None => Made::Now,
-        Some(found) if found.comment.as_deref() == Some(&mark(run)) => Made::Before,
+        Some(found) if found.is_of(run) => Made::Before,
         Some(found) => {
             if let Some(lack) = found.lack(control, name, &tables).await? {
                 return Err(Error::new(
@@ -73,7 +73,9 @@ pub(super) async fn ensure(
             format!("ALTER PUBLICATION {ident} SET TABLE {list}; ALTER PUBLICATION {ident} SET ({options});")
         }
     };
-    statements.push_str(&format!("COMMENT ON PUBLICATION {ident} IS {comment};"));
+    if made == Made::Now {
+        statements.push_str(&comment(name, &mark(run)));
+    }
     // The lock on the tables lets writers through, but waits for DDL and VACUUM.
     let transaction = control.transaction().await.during("changes.publish")?;
     transaction.batch_execute("SET LOCAL lock_timeout = '30s'").await.during("changes.publish")?;
@@ -101,7 +103,7 @@ pub(super) async fn ensure(
 /// # Errors
 /// `Gap` when the publication is gone or gives less than the run needs.
 pub(super) async fn check(control: &Control, name: &str, schema: &Schema) -> Result<()> {
-    let lack = match found(control, name).await? {
+    let lack = match found(&**control, control.server_version_num(), name).await? {
         None => Some("is gone".to_owned()),
         Some(found) => found.lack(control, name, &listed(control, schema).await?).await?,
     };
@@ -120,8 +122,8 @@ pub(super) async fn check(control: &Control, name: &str, schema: &Schema) -> Res
 /// # Errors
 /// `Permission` and others from the server.
 pub(super) async fn drop(control: &Control, name: &str, run: &RunName) -> Result<()> {
-    let Some(found) = found(control, name).await? else { return Ok(()) };
-    if found.comment.as_deref() != Some(&mark(run)) {
+    let Some(found) = found(&**control, control.server_version_num(), name).await? else { return Ok(()) };
+    if !found.is_of(run) {
         return Ok(());
     }
     control
@@ -130,7 +132,19 @@ pub(super) async fn drop(control: &Control, name: &str, run: &RunName) -> Result
         .during("changes.unpublish")
 }
 
-fn mark(run: &RunName) -> String {
+/// What a publication of ours is made with.
+pub(super) fn options(control: &Control) -> String {
+    let root =
+        if control.server_version_num() >= 130_000 { ", publish_via_partition_root = false" } else { "" };
+    format!("publish = 'insert, update, delete, truncate'{root}")
+}
+
+pub(super) fn comment(name: &str, comment: &str) -> String {
+    format!("COMMENT ON PUBLICATION {} IS {};", quote_ident(name), quote_literal(comment))
+}
+
+/// Begins the comment of a publication that a run of ours made.
+pub(super) fn mark(run: &RunName) -> String {
     format!("made by zdm for its run {run}")
 }
 
@@ -176,8 +190,11 @@ async fn listed(control: &Control, schema: &Schema) -> Result<Vec<TableName>> {
         .collect()
 }
 
+/// Stands between the mark and the target of the run.
+pub(super) const TARGET: &str = ", for ";
+
 /// A publication that is there.
-struct Found {
+pub(super) struct Found {
     /// Publishes inserts, updates, deletes and truncates.
     whole: bool,
     via_root: bool,
@@ -186,8 +203,11 @@ struct Found {
     comment: Option<String>,
 }
 
-async fn found(control: &Control, name: &str) -> Result<Option<Found>> {
-    let version = control.server_version_num();
+pub(super) async fn found(
+    control: &(impl GenericClient + Sync),
+    version: u32,
+    name: &str,
+) -> Result<Option<Found>> {
     let via_root = if version >= 130_000 { "p.pubviaroot" } else { "false" };
     let partial = if version >= 150_000 {
         "EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid
@@ -213,6 +233,17 @@ async fn found(control: &Control, name: &str) -> Result<Option<Found>> {
 }
 
 impl Found {
+    /// Whether a run of that name made it.
+    pub(super) fn is_of(&self, run: &RunName) -> bool {
+        let rest = self.comment.as_deref().and_then(|comment| comment.strip_prefix(&mark(run)));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(TARGET))
+    }
+
+    /// The target that the run was claimed for.
+    pub(super) fn target(&self) -> Option<&str> {
+        self.comment.as_deref()?.split_once(TARGET).map(|(_, target)| target)
+    }
+
     /// What it lacks of what the run needs, as a predicate.
     async fn lack(&self, control: &Control, name: &str, tables: &[TableName]) -> Result<Option<String>> {
         let lacks = |what: &str| Ok(Some(what.to_owned()));

@@ -15,6 +15,7 @@ mod needs;
 mod objects;
 mod relations;
 mod sequences;
+mod shapes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use self::fingerprint::fingerprints;
 pub(crate) use self::fingerprint::{fingerprint, has_its_partitions};
 use self::objects::RawIndex;
 use self::relations::Relation;
+pub(crate) use self::shapes::shapes;
 use crate::config::PgConfig;
 use crate::connect::Control;
 use crate::error::OrPg;

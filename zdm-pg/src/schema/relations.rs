@@ -24,8 +24,17 @@ pub(super) struct Relation {
     pub(super) bytes: u64,
 }
 
-/// Ordinary and partitioned tables, without partitions, temporary tables, the
-/// system's, ours (`$1`) and those that belong to an extension.
+/// Of `pg_class c` and `pg_namespace n`: ordinary and partitioned tables,
+/// without partitions, temporary tables, the system's, ours (`$1`) and those
+/// that belong to an extension.
+pub(super) const MOVED: &str = "
+ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+   AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', $1)
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                      AND d.objid = c.oid AND d.deptype = 'e')";
+
+/// The tables that [`MOVED`] leaves.
 const RELATIONS: &str = "
 SELECT c.oid, n.nspname, c.relname, c.relreplident::text,
        pg_catalog.obj_description(c.oid, 'pg_class'),
@@ -40,16 +49,11 @@ SELECT c.oid, n.nspname, c.relname, c.relreplident::text,
         WHERE l.relkind IN ('r', 'p')
           AND l.oid IN (SELECT c.oid UNION ALL
                         SELECT p.relid FROM pg_catalog.pg_partition_tree(c.oid) p WHERE c.relkind = 'p')
-  ) size
- WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
-   AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', $1)
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                      AND d.objid = c.oid AND d.deptype = 'e')";
+  ) size";
 
 /// Reads the selected tables, in the order of their names.
 pub(super) async fn read(tx: &Transaction<'_>, ours: &str, selection: &Selection) -> Result<Vec<Relation>> {
-    let rows = tx.query(RELATIONS, &[&ours]).await.during("schema.relations")?;
+    let rows = tx.query(&format!("{RELATIONS}{MOVED}"), &[&ours]).await.during("schema.relations")?;
     let mut relations = Vec::with_capacity(rows.len());
     for row in rows {
         let name = TableName::new(row.cell::<&str>(1)?, row.cell::<&str>(2)?);
@@ -134,7 +138,7 @@ pub(super) async fn partitions(tx: &Transaction<'_>, roots: &[Oid]) -> Result<Ha
         parts
             .entry(row.cell(0)?)
             .or_default()
-            .push((row.cell(1)?, Partition { name, leaf: row.cell(4)?, definition }));
+            .push((row.cell(1)?, Partition { name, id: row.cell(1)?, leaf: row.cell(4)?, definition }));
     }
     Ok(parts)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Cutover, CutoverOptions, Lag, Recover, lacks, recover};
 use crate::connect::{Finding, Phase, Severity, SwitchState};
-use crate::schema::{Schema, Selection, Table};
+use crate::schema::{Fate, Schema, Selection, Shape, Table};
 use crate::{Error, ErrorKind, Result};
 
 /// How often the lag is looked at while it does not fit.
@@ -100,9 +100,8 @@ impl Cutover {
     async fn lag_that_fits(&self) -> Result<(Lag, Option<Duration>)> {
         let until = tokio::time::Instant::now() + self.options.drain;
         loop {
-            let lag = self.follower.lag();
-            match refuse_lag(lag, &self.options) {
-                Ok(drain) => return Ok((lag, drain)),
+            match refuse_lag(self.follower.lag(), &self.options) {
+                Ok(fits) => return Ok(fits),
                 Err(error) if tokio::time::Instant::now() >= until => return Err(error),
                 Err(_) => tokio::time::sleep(LAG_POLL).await,
             }
@@ -130,14 +129,22 @@ fn refuse_blockers(findings: &[Finding]) -> Result<()> {
 }
 
 /// Refuses a drain that will not fit its budget; gives what it will take.
-fn refuse_lag(lag: Lag, options: &CutoverOptions) -> Result<Option<Duration>> {
+fn refuse_lag(lag: Option<Lag>, options: &CutoverOptions) -> Result<(Lag, Option<Duration>)> {
+    let Some(lag) = lag else {
+        return Err(Error::new(
+            ErrorKind::Timeout,
+            "how far the target is behind is not known, since the stream of changes is not open or its server has not \
+             said where the log ends: cut over when it is",
+        )
+        .during("cutover.check"));
+    };
     let drain = lag.drain();
     let fits = match drain {
         Some(drain) => drain <= options.drain,
         None => lag.bytes <= options.lag,
     };
     if fits {
-        return Ok(drain);
+        return Ok((lag, drain));
     }
     let error = Error::new(
         ErrorKind::Timeout,
@@ -184,8 +191,10 @@ fn same_shape(was: &Schema, now: &Schema) -> Result<()> {
         if columns(table) != columns(found) || table.key != found.key {
             return changed(table, "has other columns or another key");
         }
-        if table.origin.fingerprint != found.origin.fingerprint {
-            return changed(table, "has another shape");
+        match Shape::of(table).fate(&Shape::of(found)) {
+            Fate::Same | Fate::Grown => {}
+            Fate::Shrunk => return changed(table, "has lost a partition"),
+            Fate::Changed => return changed(table, "has another shape"),
         }
         if table.origin.id != found.origin.id {
             return changed(table, "was made anew");

@@ -34,8 +34,10 @@ pub trait Follower: Send + Sync {
     /// The target is again as it is while changes are applied.
     fn stepped_back(&self);
 
-    /// How far the target is behind, as it was last seen.
-    fn lag(&self) -> Lag;
+    /// How far the target is behind at this moment; `None` while that is not
+    /// known, because no stream is open or the source has not said yet where
+    /// its log ends.
+    fn lag(&self) -> Option<Lag>;
 
     /// Where the migration stands: a cutover begins at [`Phase::Following`].
     fn phase(&self) -> Phase;

@@ -19,11 +19,12 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Writes the first record.
+    /// Writes the first record, in the place of a request if there is one.
     pub(super) async fn take(fence: &dyn Fence, mut record: SwitchRecord, length: Duration) -> Result<Self> {
         let written = Instant::now();
         record.lease_until = until(fence.now().await?, length);
-        fence.swap(&record.run, None, Some(&record)).await?;
+        let asked = fence.record(&record.run).await?.filter(|found| found.state == SwitchState::Requested);
+        fence.swap(&record.run, asked.as_ref(), Some(&record)).await?;
         Ok(Self { record, length, written })
     }
 
@@ -62,7 +63,9 @@ impl Lease {
     /// `Fenced` when the record is another's by now; others when the source
     /// cannot be asked for as long as the lease runs.
     pub(super) async fn renew(&mut self, fence: &dyn Fence) -> Result<()> {
-        let runs_out = self.written + self.length;
+        // One that has run out is still ours until somebody takes it, and who
+        // has is told by the record: it is asked for all the same.
+        let runs_out = (self.written + self.length).max(Instant::now() + self.length / 3);
         let mut last = None;
         loop {
             let asked = Instant::now();

@@ -1,5 +1,7 @@
 //! A cutover that fails, or is dropped, at every point where it waits.
 
+mod safeguards;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -30,6 +32,10 @@ struct State {
     /// The marker has been applied: set by the follower when it was asked.
     drained: bool,
     now: i64,
+    /// When the database's clock began to run by itself, if it does.
+    ticks: Option<tokio::time::Instant>,
+    /// The source answers nobody before.
+    silent: Option<tokio::time::Instant>,
     waits: usize,
     fail: Option<(usize, Fault)>,
     /// A commit that is still under way, and the wait at which it arrives.
@@ -42,6 +48,8 @@ enum Fault {
     Lost,
     /// The commit point answers nothing and happens so many waits later.
     Late(usize),
+    /// The commit point happens, and then the source is silent for so long.
+    Silent(Duration),
 }
 
 #[derive(Clone, Default)]
@@ -55,6 +63,10 @@ impl World {
     /// Waits once; a fault may strike here.
     async fn wait(&self) -> Result<()> {
         tokio::task::yield_now().await;
+        let silent = self.state().silent;
+        if let Some(until) = silent {
+            tokio::time::sleep_until(until).await;
+        }
         let mut state = self.state();
         state.waits += 1;
         if state.late.as_ref().is_some_and(|(at, ..)| *at <= state.waits) {
@@ -92,7 +104,9 @@ struct Target(World);
 #[async_trait]
 impl Fence for Source {
     async fn now(&self) -> Result<i64> {
-        self.0.call(|s| Ok(s.now)).await
+        let passed =
+            |s: &State| s.ticks.map_or(0, |began| i64::try_from(began.elapsed().as_millis()).unwrap());
+        self.0.call(|s| Ok(s.now + passed(s))).await
     }
 
     async fn record(&self, _: &RunName) -> Result<Option<SwitchRecord>> {
@@ -166,6 +180,10 @@ impl Hold for TheHold {
                 }
                 s.record = Some(new.clone());
                 s.source_sealed = true;
+                if let Some((_, Fault::Silent(time))) = s.fail {
+                    s.silent = Some(tokio::time::Instant::now() + time);
+                    return Err(Error::new(ErrorKind::Connection, "no answer"));
+                }
                 Ok(())
             })
             .await
@@ -264,7 +282,7 @@ impl crate::connect::Source for Source {
     }
 
     fn capabilities(&self) -> SourceCapabilities<'_> {
-        SourceCapabilities { assess: None, fence: Some(self), sequences: Some(self) }
+        SourceCapabilities { fence: Some(self), sequences: Some(self), ..SourceCapabilities::default() }
     }
 }
 
@@ -298,7 +316,7 @@ impl Sink for Target {
     }
 }
 
-struct Stream(World, Lag);
+struct Stream(World, Option<Lag>);
 
 #[async_trait]
 impl Follower for Stream {
@@ -328,7 +346,7 @@ impl Follower for Stream {
         state.still = false;
     }
 
-    fn lag(&self) -> Lag {
+    fn lag(&self) -> Option<Lag> {
         self.1
     }
 
@@ -346,7 +364,7 @@ fn schema() -> Schema {
 fn plan(world: &World, gate: &Gate<&'static str>) -> Cutover {
     let schema = Arc::new(schema());
     let (source, target) = (Arc::new(Source(world.clone())), Arc::new(Target(world.clone())));
-    let follower = Arc::new(Stream(world.clone(), Lag::default()));
+    let follower = Arc::new(Stream(world.clone(), Some(Lag::default())));
     Cutover::new(RunName::default(), Epoch(3), (source, Arc::clone(&schema)), (target, schema), follower)
         .gate(Arc::new(gate.toward("target")))
         .target("db2/shop")
@@ -508,7 +526,7 @@ async fn what_stands_in_the_way_is_said_before_anybody_waits() {
         [(1 << 30, Some(1 << 20), false), (1 << 20, Some(1 << 20), true), (1 << 30, None, false)]
     {
         let mut plan = plan(&world, &gate);
-        plan.follower = Arc::new(Stream(world.clone(), Lag { bytes, bytes_per_second: rate }));
+        plan.follower = Arc::new(Stream(world.clone(), Some(Lag { bytes, bytes_per_second: rate })));
         let checked = plan.check().await;
         assert_eq!(checked.is_ok(), budget_ok, "{bytes} at {rate:?}");
     }

@@ -1,0 +1,102 @@
+//! What keeps a cutover safe, each with the case that it is there for.
+
+use super::*;
+use crate::gate::GateOptions;
+
+/// Waits until the gate is held.
+async fn held(gate: &Gate<&'static str>) {
+    while !gate.stats().held {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A request that is inside is waited for; as long as that takes, the record
+/// says that this process lives.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_takes_long_keeps_the_lease_alive() {
+    let (world, gate) = (World::default(), Gate::new("source"));
+    world.state().ticks = Some(tokio::time::Instant::now());
+    let lease = Duration::from_secs(10);
+    let options = CutoverOptions::default().lease(lease).gate(lease * 6).pause(lease * 12);
+    let inside = gate.enter().await.unwrap();
+    let run = tokio::spawn(plan(&world, &gate).options(options).run());
+    held(&gate).await;
+    for _ in 0..9 {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(recovered(&world, &gate, 4).await.unwrap_err().kind(), ErrorKind::Conflict);
+        assert!(!run.is_finished() && *inside == "source");
+    }
+    drop(inside);
+    run.await.unwrap().unwrap();
+    assert_whole(&world, &gate, "switched").await;
+}
+
+/// The hold of the gate would end by itself while nobody knows whether the
+/// source is sealed, and let requests go there to be refused.
+#[tokio::test(start_paused = true)]
+async fn requests_wait_out_a_commit_point_of_unknown_outcome() {
+    let world = World::default();
+    let gate = Gate::with("source", GateOptions::default().patience(Duration::from_secs(60)));
+    let options = CutoverOptions::default().settle(Duration::from_secs(30));
+    // Longer than the gate's own deadline, which is that of pause and gate.
+    world.state().fail = Some((0, Fault::Silent(Duration::from_secs(25))));
+    assert!(options.pause + options.gate < Duration::from_secs(25));
+    let run = tokio::spawn(plan(&world, &gate).options(options).run());
+    held(&gate).await;
+    assert_eq!(*gate.enter().await.unwrap(), "target");
+    run.await.unwrap().unwrap();
+    assert!(gate.stats().longest_wait >= Duration::from_secs(25));
+    assert_whole(&world, &gate, "settled").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_fell_makes_the_commit_point_fail() {
+    for early in [true, false] {
+        let (world, gate) = (World::default(), Gate::new("source"));
+        let held =
+            plan(&world, &gate).check().await.unwrap().prepare().await.unwrap().hold_gate().await.unwrap();
+        let fenced = held.fence().await.unwrap();
+        if early {
+            world.state().held = false;
+            assert_eq!(fenced.drain().await.unwrap_err().kind(), ErrorKind::Fenced);
+        } else {
+            let verified = fenced.drain().await.unwrap().verify(Verification::Skipped).await.unwrap();
+            let armed = verified.finish().await.unwrap().arm(Reverse::None).await.unwrap();
+            world.state().held = false;
+            assert_eq!(armed.switch().await.unwrap_err().kind(), ErrorKind::Fenced);
+        }
+        assert_whole(&world, &gate, "given back").await;
+        assert!(!world.state().target_open);
+    }
+}
+
+/// The request is what the record of the cutover takes the place of: between
+/// the two there is no moment without a record.
+#[tokio::test(start_paused = true)]
+async fn a_request_becomes_the_record_of_the_cutover() {
+    let (world, gate) = (World::default(), Gate::new("source"));
+    let request = SwitchRecord {
+        run: RunName::default(),
+        state: SwitchState::Requested,
+        epoch: Epoch(3),
+        target: String::new(),
+        position: None,
+        lease_until: 5,
+    };
+    world.state().record = Some(request.clone());
+    let checked = plan(&world, &gate).check().await.unwrap();
+    assert_eq!(world.state().record, Some(request));
+    let prepared = checked.prepare().await.unwrap();
+    assert_eq!(world.state().record.as_ref().unwrap().state, SwitchState::Preparing);
+    prepared.abandon().await.unwrap();
+    assert_whole(&world, &gate, "given up").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lag_that_is_not_known_does_not_count_as_none() {
+    let (world, gate) = (World::default(), Gate::new("source"));
+    let mut plan = plan(&world, &gate);
+    plan.follower = Arc::new(Stream(world.clone(), None));
+    let error = plan.check().await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Timeout && error.message().contains("not known"), "{error}");
+}
