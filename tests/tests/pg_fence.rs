@@ -411,3 +411,41 @@ async fn the_record_is_swapped_only_if_it_is_what_was_expected() {
     let before = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
     assert!(before.abs_diff(u128::try_from(fence.now().await.unwrap()).unwrap()) < 60_000);
 }
+
+/// A commit that was not flushed when it was acknowledged, and whose writer
+/// is gone: the marker is behind it all the same, and what is before the
+/// marker is flushed.
+#[tokio::test]
+async fn a_marker_is_behind_commits_that_were_not_flushed() {
+    let home = home("marks").await;
+    let writer = home.writer().await;
+    writer.batch_execute("SET synchronous_commit = off").await.unwrap();
+    writer.batch_execute(WRITES[0]).await.unwrap();
+    let written = home.database.value("SELECT pg_current_wal_insert_lsn()").await.unwrap();
+    let mut hold = home.hold().await;
+    let marker = hold.marker().await.unwrap();
+    let sql = format!(
+        "SELECT '{marker}'::pg_lsn > '{written}'::pg_lsn AND pg_current_wal_flush_lsn() >= '{marker}'::pg_lsn"
+    );
+    assert_eq!(home.database.value(&sql).await.unwrap(), "t", "{marker} behind {written}");
+}
+
+/// Who looks for a request several times a second does so in one session,
+/// and in another one when that is lost.
+#[tokio::test]
+async fn the_record_is_read_in_one_session() {
+    let home = home("reads").await;
+    home.fence.swap(&home.run, None, Some(&home.record())).await.unwrap();
+    let reader = "SELECT string_agg(pid::text, ',') FROM pg_stat_activity \
+                  WHERE datname = current_database() AND application_name LIKE '%record'";
+    let mut pids = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(home.fence.record(&home.run).await.unwrap(), Some(home.record()));
+        home.fence.now().await.unwrap();
+        pids.push(home.database.value(reader).await.unwrap());
+    }
+    assert!(pids.iter().all(|pid| *pid == pids[0] && !pid.contains(',')), "{pids:?}");
+    home.database.execute(&format!("SELECT pg_terminate_backend({})", pids[0])).await.unwrap();
+    assert_eq!(home.fence.record(&home.run).await.unwrap(), Some(home.record()));
+    assert_ne!(home.database.value(reader).await.unwrap(), pids[0]);
+}

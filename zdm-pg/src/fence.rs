@@ -27,7 +27,7 @@ mod record;
 mod seal;
 mod tables;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use zdm_core::Result;
@@ -39,16 +39,19 @@ use crate::connect::Control;
 use crate::error::OrPg;
 
 /// The fence of one PostgreSQL database. Each call opens the sessions that
-/// it needs.
+/// it needs, but for reads, which share one that is kept.
 #[derive(Debug, Clone)]
 pub struct PgFence {
     config: Arc<PgConfig>,
+    /// Kept between looks at the record, which a process that follows takes
+    /// several times a second.
+    reader: Arc<Mutex<Option<Control>>>,
 }
 
 impl PgFence {
     /// The fence of that database.
     pub fn new(config: Arc<PgConfig>) -> Self {
-        Self { config }
+        Self { config, reader: Arc::default() }
     }
 
     async fn session(&self) -> Result<Control> {
@@ -56,18 +59,55 @@ impl PgFence {
         durable(&session).await?;
         Ok(session)
     }
+
+    /// The session that is kept, or a new one, and whether it is a kept one:
+    /// that may have been lost meanwhile, and what it could not answer is
+    /// asked again. Whoever got his answer [keeps](Self::keep) it.
+    async fn reader(&self) -> Result<(Control, bool)> {
+        let kept = self.kept().take().filter(|session| !session.is_closed());
+        match kept {
+            Some(session) => Ok((session, true)),
+            None => Ok((Control::connect(&self.config, "record").await?, false)),
+        }
+    }
+
+    fn keep(&self, session: Control) {
+        *self.kept() = Some(session);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Control>> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[async_trait]
 impl Fence for PgFence {
     async fn now(&self) -> Result<i64> {
-        let session = self.session().await?;
-        let clock = "SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint";
-        session.query_one(clock, &[]).await.and_then(|row| row.try_get(0)).during("fence.now")
+        loop {
+            let (session, kept) = self.reader().await?;
+            match record::now(&session).await {
+                Err(error) if kept => tracing::debug!(%error, "the session that was kept is lost"),
+                Err(error) => return Err(error),
+                Ok(now) => {
+                    self.keep(session);
+                    return Ok(now);
+                }
+            }
+        }
     }
 
     async fn record(&self, run: &RunName) -> Result<Option<SwitchRecord>> {
-        record::read(&*self.session().await?, self.config.schema(), run).await
+        loop {
+            let (session, kept) = self.reader().await?;
+            match record::read(&*session, self.config.schema(), run).await {
+                Err(error) if kept => tracing::debug!(%error, "the session that was kept is lost"),
+                Err(error) => return Err(error),
+                Ok(record) => {
+                    self.keep(session);
+                    return Ok(record);
+                }
+            }
+        }
     }
 
     async fn swap(

@@ -1,6 +1,6 @@
 //! The record of a cutover, one row for each run.
 
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::{Client, GenericClient, Row};
 use zdm_core::connect::{Epoch, RunName, SwitchRecord, SwitchState};
 use zdm_core::{Error, ErrorKind, Position, Result};
 
@@ -21,6 +21,12 @@ pub(super) fn definition(ours: &str) -> String {
         )",
         quote_table(ours, "switch")
     )
+}
+
+/// The server's clock, in milliseconds since 1970.
+pub(super) async fn now(session: &Client) -> Result<i64> {
+    let clock = "SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint";
+    session.query_one(clock, &[]).await.and_then(|row| row.try_get(0)).during("fence.now")
 }
 
 pub(super) async fn read<C: GenericClient + Sync>(
