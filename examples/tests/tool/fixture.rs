@@ -108,7 +108,11 @@ impl Case {
 
     /// Starts `zdm migrate --follow --json` and waits until it follows.
     pub(crate) async fn follow(&self) -> Follower {
-        let mut command = self.command(&["migrate", "--follow", "--json"]);
+        self.follow_with(&[]).await
+    }
+
+    pub(crate) async fn follow_with(&self, args: &[&str]) -> Follower {
+        let mut command = self.command(&[&["migrate", "--follow", "--json"][..], args].concat());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut follower = Follower { child, out };

@@ -109,6 +109,21 @@ async fn a_cutover_beside_a_follower_makes_that_one_switch() {
 }
 
 #[tokio::test]
+async fn a_cutover_that_a_follower_gives_up_is_told_to_the_one_that_asked() {
+    let case = Case::new("beside_busy", SHOP).await;
+    let mut follower = case.follow_with(&["--deadline", "1"]).await;
+    let blocker = case.source.connect().await.unwrap();
+    blocker.batch_execute("BEGIN; UPDATE customer SET name = 'busy' WHERE id = 1").await.unwrap();
+    case.zdm(&["cutover"]).await.fails(&["given the cutover up", "still the active side"]);
+    follower.until(|event| event["event"] == "error").await;
+    blocker.batch_execute("COMMIT").await.unwrap();
+    // It follows on, and does it when it can.
+    assert_eq!(case.summary(&["cutover"]).await["state"], "switched");
+    assert_eq!(follower.end().await.1["state"], "switched");
+    case.equal().await;
+}
+
+#[tokio::test]
 async fn a_cutover_with_no_follower_is_done_by_itself() {
     let case = Case::new("alone", SHOP).await;
     case.summary(&["migrate"]).await;

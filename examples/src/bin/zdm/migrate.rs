@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 use zdm_core::Result;
@@ -12,13 +12,10 @@ use zdm_core::migrate::cutover::CutoverOptions;
 use zdm_core::migrate::{Migration, Outcome, Running, Until};
 
 use crate::args::{Limits, Migrate};
-use crate::cutover::{Requests, options};
+use crate::cutover::options;
 use crate::databases::Databases;
 use crate::output::{Output, Summary};
 use crate::{assess, signals};
-
-/// How often a following process looks whether it is asked to cut over.
-const POLL: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     let began = Instant::now();
@@ -37,8 +34,7 @@ pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     let watcher = output.watch(migration.status());
     let (state, position, pause_ms) = if args.follow {
         let mut running = migration.start(token);
-        let mut requests = Requests::new(&databases, run);
-        follow(&mut running, &mut requests, *output, &args.limits).await?
+        follow(&mut running, *output, &args.limits).await?
     } else if args.cutover {
         let mut running = migration.start(token);
         match until_following(&mut running).await? {
@@ -101,29 +97,12 @@ async fn cut_over(running: &mut Running, options: CutoverOptions) -> Result<Ende
 }
 
 /// Follows until a signal, or until somebody asks for the cutover.
-async fn follow(
-    running: &mut Running,
-    requests: &mut Requests,
-    output: Output,
-    limits: &Limits,
-) -> Result<Ended> {
-    let status = running.watch();
+async fn follow(running: &mut Running, output: Output, limits: &Limits) -> Result<Ended> {
+    let requests = running.requests();
     loop {
         tokio::select! {
             outcome = running.ended() => return Ok(ended(outcome?)),
-            () = tokio::time::sleep(POLL) => {}
-        }
-        if status.borrow().phase < Some(Phase::Following) {
-            continue;
-        }
-        match requests.take().await {
-            Ok(true) => {}
-            Ok(false) => continue,
-            // The run meets the same trouble, and decides what it means.
-            Err(error) => {
-                tracing::warn!(%error, "cannot look whether a cutover is asked for");
-                continue;
-            }
+            () = requests.next() => {}
         }
         output.say("cutover", json!({ "state": "asked" }), "a cutover was asked for");
         match cut_over(running, options_of(limits)).await {
