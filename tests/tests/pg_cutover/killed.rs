@@ -1,0 +1,56 @@
+//! Killed at each of its steps, under load: exactly one side is open, and
+//! has every write that was acknowledged.
+
+use futures::StreamExt;
+use zdm_tests::migrator::End;
+use zdm_tests::pair::Pair;
+
+use super::application::Application;
+use super::{TABLES, sides};
+
+/// Each point of a cutover, and whether it lies behind the commit point.
+const POINTS: &[(&str, bool)] = &[
+    ("prepared", false),
+    ("held", false),
+    ("fenced", false),
+    ("drained", false),
+    ("finished", false),
+    ("before_switch", false),
+    ("after_switch", true),
+    ("opened", true),
+];
+
+async fn killed_at(pair: &Pair, point: &str, behind: bool) {
+    let case = pair.case(point, TABLES).await;
+    let application = Application::start(&case);
+    application.more(20).await;
+    let switched = End::Done("switched".to_owned());
+    let kill = case.plan().with("cutover", "following").with("kill-at", format!("cutover::{point}:1"));
+    assert_eq!(kill.run().await, End::Killed, "{point}");
+    let (source, target) = sides(&case).await;
+    assert!(!(source && target), "{point}: both sides are open behind the kill");
+    assert_eq!(source, !behind, "{point}: the source behind the kill");
+    if behind {
+        assert_eq!(case.plan().run().await, switched, "{point}");
+    } else {
+        application.more(20).await;
+        let mut migrator = case.plan().start();
+        migrator.following().await;
+        assert_eq!(sides(&case).await, (true, false), "{point}: behind the next start");
+        application.more(20).await;
+        migrator.order("cutover").await;
+        assert!(migrator.event("switched").await.is_some(), "{point}: the second cutover");
+        assert_eq!(migrator.end().await, switched, "{point}");
+    }
+    assert_eq!(sides(&case).await, (false, true), "{point}: in the end");
+    application.more(20).await;
+    application.stop(&case).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_every_step_of_a_cutover_exactly_one_side_is_open_and_no_write_is_lost() {
+    let pair = Pair::start().await;
+    // A few at a time: most of it is waiting for leases to run out.
+    let cases = futures::stream::iter(POINTS);
+    cases.for_each_concurrent(3, |(point, behind)| killed_at(&pair, point, *behind)).await;
+}
