@@ -143,3 +143,174 @@ async fn a_certificate_of_somebody_else_is_refused() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_the_server_lacks_is_said() {
+    for options in each() {
+        // MySQL speaks TLS in any case.
+        if options.flavor() == Flavor::MySql {
+            continue;
+        }
+        let server = MySql::start(options).await.unwrap();
+        let preferred = config(&server).ssl_mode(SslMode::Preferred).build().unwrap();
+        assert_eq!(log_in(&preferred).await.unwrap().map(|(_, tls)| tls), [false, false]);
+        let required = config(&server).ssl_mode(SslMode::Required).build().unwrap();
+        for error in
+            [Replication::connect(&required).await.unwrap_err(), Sql::connect(&required).await.unwrap_err()]
+        {
+            assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+            assert!(error.to_string().contains("does not offer tls"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_insists_on_tls_gets_it() {
+    for options in each() {
+        let user = User::new("me", "secret");
+        let server = MySql::start(options.tls(TlsMode::Required).user(user)).await.unwrap();
+        let with = |mode| config(&server).user("me").password("secret").ssl_mode(mode).build().unwrap();
+        assert_eq!(log_in(&with(SslMode::Preferred)).await.unwrap().map(|(_, tls)| tls), [true, true]);
+        let plain = with(SslMode::Disabled);
+        for error in
+            [Replication::connect(&plain).await.unwrap_err(), Sql::connect(&plain).await.unwrap_err()]
+        {
+            assert_eq!(error.kind(), ErrorKind::Authentication, "{error}");
+            assert!(error.to_string().contains("ssl-mode=required"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_socket_is_a_way_in() {
+    for options in each() {
+        let server = MySql::start(options).await.unwrap();
+        let config = config(&server).socket(server.socket().unwrap()).ssl_mode(SslMode::Required);
+        // Nobody is in between: TLS is neither possible nor missed.
+        assert_eq!(log_in(&config.build().unwrap()).await.unwrap().map(|(_, tls)| tls), [false, false]);
+        let nowhere = MySqlConfig::builder().socket("/nonexistent/my.sock").user("root").build().unwrap();
+        for error in
+            [Replication::connect(&nowhere).await.unwrap_err(), Sql::connect(&nowhere).await.unwrap_err()]
+        {
+            assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_settled_whatever_the_server_does_by_itself() {
+    for options in each() {
+        let odd = options
+            .setting("default_time_zone", "+05:30")
+            .setting("sql_mode", "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PAD_CHAR_TO_FULL_LENGTH")
+            .setting("autocommit", 0)
+            .setting("character_set_server", "latin1")
+            .setting("wait_timeout", 7);
+        let server = MySql::start(odd).await.unwrap();
+        let mut sql = Sql::connect(&config(&server).lock_timeout(Duration::from_secs(9)).build().unwrap())
+            .await
+            .unwrap();
+        for (setting, value) in [
+            ("time_zone", "+00:00"),
+            ("autocommit", "1"),
+            ("character_set_client", "utf8mb4"),
+            ("character_set_results", "utf8mb4"),
+            ("lock_wait_timeout", "9"),
+            ("innodb_lock_wait_timeout", "9"),
+            ("wait_timeout", "28800"),
+        ] {
+            let is = sql.value(&format!("SELECT @@session.{setting}")).await.unwrap();
+            assert_eq!(is.as_deref(), Some(value), "{setting}");
+        }
+        assert_eq!(sql.value("SELECT 'a\\'b'").await.unwrap().as_deref(), Some("a'b"));
+        let version = server.version().await.unwrap();
+        assert!(version.starts_with(sql.server().split_once(' ').unwrap().1), "{version} {}", sql.server());
+    }
+}
+
+/// Reads events until one of that kind has come, and fails when it never does.
+async fn until(log: &mut Log, kind: u8) -> Vec<u8> {
+    let wait = async {
+        loop {
+            let events = log.read().await.unwrap();
+            if let Some(event) = events.into_iter().find(|event| event[4] == kind) {
+                return event;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("the log brings what was awaited")
+}
+
+const HEARTBEATS: [u8; 2] = [27, 41];
+const TABLE_MAP: u8 = 19;
+
+async fn position(server: &MySql) -> String {
+    let statement = match server.flavor() {
+        Flavor::MySql => "SELECT @@global.gtid_executed",
+        Flavor::MariaDb => "SELECT IF(@@global.gtid_binlog_pos = '', '-', @@global.gtid_binlog_pos)",
+    };
+    server.value(statement).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_dump_brings_what_comes_and_beats_while_nothing_does() {
+    for options in each() {
+        let server = MySql::start(options.database("d")).await.unwrap();
+        server.execute("CREATE TABLE d.t (id INT PRIMARY KEY)").await.unwrap();
+        for compression in [None, Some(Compression::Zlib)] {
+            let config = config(&server).heartbeat(Duration::from_millis(100));
+            let config = match compression {
+                Some(compression) => config.compression(compression),
+                None => config,
+            };
+            let replication = Replication::connect(&config.build().unwrap()).await.unwrap();
+            let mut log = replication.dump(77, &position(&server).await).await.unwrap();
+            server.execute("DELETE FROM d.t; INSERT INTO d.t VALUES (1)").await.unwrap();
+            let map = until(&mut log, TABLE_MAP).await;
+            assert!(map.windows(4).any(|bytes| bytes == b"d\0\x01t"), "{map:?}");
+            let beats = async {
+                let mut beats = 0;
+                while beats < 3 {
+                    let events = log.read().await.unwrap();
+                    beats += events.iter().filter(|event| HEARTBEATS.contains(&event[4])).count();
+                }
+            };
+            tokio::time::timeout(PATIENCE, beats).await.expect("the server shows its life");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_read_the_log_is_told() {
+    for options in each() {
+        let user = User::new("weak", "secret").without_rights();
+        let server = MySql::start(options.user(user)).await.unwrap();
+        let config = config(&server).user("weak").password("secret").build().unwrap();
+        let replication = Replication::connect(&config).await.unwrap();
+        let outcome = match replication.dump(77, &position(&server).await).await {
+            Ok(mut log) => log.read().await.map(drop),
+            Err(error) => Err(error),
+        };
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
+        assert!(error.to_string().to_lowercase().contains("grant"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_place_that_is_not_in_the_log_is_a_gap() {
+    for options in each() {
+        let server = MySql::start(options).await.unwrap();
+        let config = config(&server).build().unwrap();
+        for nowhere in ["1/nowhere.000001:4", "1/binlog.000001:100000000"] {
+            let mut log = Replication::connect(&config).await.unwrap().dump(77, nowhere).await.unwrap();
+            let error = loop {
+                match log.read().await {
+                    Ok(_) => {}
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.kind(), ErrorKind::Gap, "{nowhere}: {error}");
+        }
+    }
+}

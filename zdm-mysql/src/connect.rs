@@ -67,11 +67,18 @@ impl Control {
     async fn open(config: &MySqlConfig, purpose: &str) -> Result<Self> {
         let mode = config.ssl_mode();
         let tls = config.socket().is_none() && mode != SslMode::Disabled;
-        let conn = match log_in(options(config, purpose, tls)).await {
+        let conn = match log_in(options(config, purpose, tls).into()).await {
             // Without TLS on the server, or with one that does not work.
             Err(error) if tls && mode == SslMode::Preferred && is_about_tls(&error) => {
                 tracing::debug!(%error, "tls failed, going on without it since ssl-mode is preferred");
-                log_in(options(config, purpose, false)).await?
+                log_in(options(config, purpose, false).into()).await?
+            }
+            // `mysql_async` checks the name in this mode, too: it is given one
+            // that is in the certificate. Who signed that is checked again.
+            Err(error) if mode == SslMode::VerifyCa => {
+                let Some(name) = error::name_of_certificate(&error) else { return Err(error) };
+                let ssl = ssl(config).with_danger_tls_hostname_override(Some(name));
+                log_in(options(config, purpose, false).ssl_opts(ssl).into()).await?
             }
             outcome => outcome?,
         };
@@ -167,7 +174,7 @@ fn is_about_tls(error: &Error) -> bool {
     error::code(error).is_none() && matches!(error.kind(), ErrorKind::Config | ErrorKind::Protocol)
 }
 
-fn options(config: &MySqlConfig, purpose: &str, tls: bool) -> Opts {
+fn options(config: &MySqlConfig, purpose: &str, tls: bool) -> OptsBuilder {
     let socket = config.socket().map(|path| path.to_string_lossy().into_owned());
     let compression = config.compression().map(|Compression::Zlib| mysql_async::Compression::fast());
     OptsBuilder::default()
@@ -184,7 +191,6 @@ fn options(config: &MySqlConfig, purpose: &str, tls: bool) -> Opts {
         .client_found_rows(true)
         .ssl_opts(tls.then(|| ssl(config)))
         .connect_attribute("program_name", format!("zdm {purpose}"))
-        .into()
 }
 
 fn ssl(config: &MySqlConfig) -> SslOpts {

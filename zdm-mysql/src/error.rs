@@ -48,6 +48,25 @@ pub(crate) fn tls(error: rustls::Error) -> Error {
     .caused_by(error)
 }
 
+/// A name that the server's certificate bears, if it was refused for bearing
+/// no other: who signed it was right.
+pub(crate) fn name_of_certificate(error: &Error) -> Option<String> {
+    use std::error::Error as _;
+    let refused = error.source()?.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::InvalidCertificate(rustls::CertificateError::NotValidForNameContext {
+        presented, ..
+    }) = refused
+    else {
+        return None;
+    };
+    // As in `DnsName("db1")` and `IpAddress(10.0.0.1)`.
+    let inside = |name: &String| {
+        let (_, name) = name.split_once('(')?;
+        Some(name.strip_suffix(')')?.trim_matches('"').to_owned())
+    };
+    presented.iter().find_map(inside)
+}
+
 /// The server has no TLS, and the configuration insists on it.
 pub(crate) fn no_tls() -> Error {
     Error::new(
@@ -161,7 +180,10 @@ impl Meaning {
             1040 => advise(K::Connection, "raise max_connections, or close connections"),
             1203 | 1226 => advise(K::Connection, "raise the user's limit, or close its connections"),
             1129 => advise(K::Connection, "run FLUSH HOSTS on the server"),
-            1045 | 1698 | 1862 | 3118 | 4151 => advise(K::Authentication, "check user and password"),
+            1045 | 1698 | 1862 | 3118 | 4151 => advise(
+                K::Authentication,
+                "check user and password, and whether the server asks for tls (ssl-mode=required)",
+            ),
             1130 => advise(K::Authentication, "the user may not log in from this host: make one that may"),
             1251 => advise(K::Authentication, "give the user another authentication plugin"),
             3159 => advise(K::Authentication, "the server insists on tls: set ssl-mode=required"),
@@ -173,7 +195,7 @@ impl Meaning {
             1051 | 1054 | 1091 | 1109 | 1146 | 1176 => is(K::NotFound),
             1007 | 1050 | 1060 | 1061 => is(K::Conflict),
             // A dump that cannot go on. One code, many reasons.
-            1236 => Self::of_dump(message),
+            1236 | 4052 => Self::of_dump(message),
             1789 | 1790 => advise(K::Gap, "the log that comes next is gone: start the run anew"),
             // A lock was not had in time; a statement ran too long.
             1205 | 1969 | 3024 => is(K::Timeout),
@@ -203,7 +225,8 @@ impl Meaning {
         use ErrorKind as K;
         let advise = |kind, advice| Self { kind, retryable: None, advice: Some(advice) };
         let says = |words: &str| message.contains(words);
-        if says("same server_uuid/server_id") || says("same server_uuid") {
+        // MariaDB's words differ from version to version.
+        if says("same server_uuid") || says("same server_id") {
             return Self {
                 kind: K::Conflict,
                 retryable: Some(false),
@@ -277,6 +300,11 @@ mod tests {
                 ErrorKind::Gap,
                 "start the run anew",
             ),
+            (
+                "A slave with the same server_id is already connected; the first event",
+                ErrorKind::Conflict,
+                "server-id",
+            ),
             ("Could not find first log file name in binary log index file", ErrorKind::Gap, "anew"),
             ("log event entry exceeded max_allowed_packet", ErrorKind::Config, "raise"),
             ("Binary log is not open", ErrorKind::Config, "log_bin"),
@@ -293,8 +321,8 @@ mod tests {
         let shown = from_server(1045, "28000", "Access denied for user 'u'@'h' (using password: YES)");
         assert_eq!(
             shown.to_string(),
-            "Access denied for user 'u'@'h' (using password: YES): check user and password \
-             (code: 1045, sqlstate: 28000)"
+            "Access denied for user 'u'@'h' (using password: YES): check user and password, \
+             and whether the server asks for tls (ssl-mode=required) (code: 1045, sqlstate: 28000)"
         );
     }
 }

@@ -2,6 +2,7 @@
 //! that a position has.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use zdm_core::Result;
 
@@ -26,10 +27,12 @@ pub(super) struct Place {
     gtids: Option<Gtids>,
     /// The file that is read, once the stream has named it.
     file: Option<FilePoint>,
-    /// No position before this is told: what comes first may be read again.
+    /// Where the reader was, on this server: what comes first may be read again.
     floor: Option<Coordinates>,
     /// Why it is read again.
     low: Option<Low>,
+    /// MariaDB: by domain, the transaction up to which it is.
+    again: BTreeMap<u32, MariaGtid>,
 }
 
 impl Place {
@@ -37,7 +40,15 @@ impl Place {
     pub(super) fn new(from: &Point, server: u32) -> Self {
         // With another server's coordinates nothing can be compared.
         let floor = from.at.clone().filter(|at| at.server == server);
-        Self { server, gtids: from.gtids.clone(), file: None, floor, low: from.low.clone() }
+        let again = match (&from.gtids, &from.low) {
+            (Some(Gtids::Domains(have)), Some(Low::Domains(low))) => have
+                .iter()
+                .filter(|gtid| low.last(gtid.domain) != Some(*gtid))
+                .map(|gtid| (gtid.domain, gtid))
+                .collect(),
+            _ => BTreeMap::new(),
+        };
+        Self { server, gtids: from.gtids.clone(), file: None, floor, low: from.low.clone(), again }
     }
 
     /// The stream goes on in another file.
@@ -81,13 +92,12 @@ impl Place {
     }
 
     /// Whether the reader has that transaction already. Without GTIDs, by
-    /// where it begins.
+    /// where it begins. Not by MariaDB's numbers: another server may have
+    /// given lower ones later.
     pub(super) fn has(&self, name: &Name, begins: &FilePoint) -> bool {
         match (&self.gtids, name) {
             (Some(Gtids::Set(set)), Name::MySql(uuid, tag, number)) => set.has(*uuid, tag, *number),
-            (Some(Gtids::Domains(domains)), Name::Maria(gtid)) => {
-                domains.last(gtid.domain).is_some_and(|last| gtid.number <= last.number)
-            }
+            (Some(Gtids::Domains(_)), Name::Maria(gtid)) => self.again.contains_key(&gtid.domain),
             (None, _) => self.floor.as_ref().is_some_and(|floor| *begins < floor.point),
             _ => false,
         }
@@ -98,7 +108,11 @@ impl Place {
         match (&mut self.gtids, name) {
             (Some(Gtids::Set(set)), Name::MySql(uuid, tag, number)) => set.add(*uuid, tag, *number),
             (Some(Gtids::Domains(domains)), Name::Maria(gtid)) => {
-                domains.advance(*gtid);
+                match self.again.get(&gtid.domain) {
+                    None => domains.advance(*gtid),
+                    Some(last) if last == gtid => drop(self.again.remove(&gtid.domain)),
+                    Some(_) => {}
+                }
                 Ok(())
             }
             _ => Ok(()),
@@ -129,14 +143,21 @@ impl Place {
         })
     }
 
-    /// The point that a stream can go on from; `None` while what is read was
-    /// had before.
-    pub(super) fn point(&self, low: Option<Low>) -> Option<Point> {
-        let at = Coordinates { server: self.server, point: self.file.clone()? };
-        if self.floor.as_ref().is_some_and(|floor| at.point < floor.point) {
-            return None;
-        }
-        Some(Point { gtids: self.gtids.clone(), at: Some(at), low })
+    /// Whether all that was read again is behind us.
+    pub(super) fn is_new(&self) -> bool {
+        let behind = |at: &FilePoint| {
+            self.floor.as_ref().is_none_or(|floor| at.partial_cmp(&floor.point) != Some(Ordering::Less))
+        };
+        self.again.is_empty() && self.file.as_ref().is_some_and(behind)
+    }
+
+    /// The point that a stream can go on from.
+    ///
+    /// # Errors
+    /// `Protocol` when the stream has not named a file.
+    pub(super) fn point(&self, low: Option<Low>) -> Result<Point> {
+        let point = self.file.clone().ok_or_else(|| broken("the log did not say which file it is"))?;
+        Ok(Point { gtids: self.gtids.clone(), at: Some(Coordinates { server: self.server, point }), low })
     }
 }
 

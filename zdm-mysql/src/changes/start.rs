@@ -119,11 +119,12 @@ pub(crate) async fn identity(config: &MySqlConfig) -> Result<Identity> {
 /// `Config` when there is no binary log, `Permission`.
 pub(crate) async fn here(control: &mut Control) -> Result<Point> {
     let (server, ..) = server(control).await?;
-    // First the GTIDs: they must not be ahead of the coordinates.
+    // First the coordinates: what is counted meanwhile lies behind them.
+    let point = end_of_log(control).await?;
     let gtids = match control.server().flavor {
         Flavor::MariaDb => {
             let text = text(control, "SELECT @@global.gtid_binlog_pos").await?;
-            Some(Gtids::Domains(text.parse()?))
+            Some(if text.is_empty() { Gtids::Domains(Domains::default()) } else { text.parse()? })
         }
         Flavor::MySql if text(control, "SELECT @@global.gtid_mode").await? == "ON" => {
             let text = text(control, "SELECT @@global.gtid_executed").await?;
@@ -131,7 +132,6 @@ pub(crate) async fn here(control: &mut Control) -> Result<Point> {
         }
         Flavor::MySql => None,
     };
-    let point = end_of_log(control).await?;
     Ok(Point { gtids, at: Some(Coordinates { server, point }), low: None })
 }
 

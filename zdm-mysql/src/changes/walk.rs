@@ -112,7 +112,8 @@ impl Walk {
 
     fn tell_idle(&mut self, batch: &mut Assembler) {
         if std::mem::take(&mut self.idle)
-            && let Some(point) = self.place.point(self.aside.low())
+            && self.place.is_new()
+            && let Ok(point) = self.place.point(self.aside.low())
         {
             self.told = point.at.as_ref().map(|at| at.point.clone());
             batch.item(Item::Idle { position: (&point).into() });
@@ -438,8 +439,7 @@ impl Walk {
         }
         let micros = open.committed.or(seconds.map(|seconds| u64::from(seconds) * 1_000_000));
         let time = micros.and_then(|micros| i64::try_from(micros).ok()).map(DateTime::from_micros);
-        let point = self.place.point(self.aside.low());
-        let point = point.ok_or_else(|| broken("a transaction ends before one that came earlier"))?;
+        let point = self.place.point(self.aside.low())?;
         self.told = point.at.as_ref().map(|at| at.point.clone());
         batch.item(Item::Commit(Commit { position: (&point).into(), time }));
         self.idle = false;

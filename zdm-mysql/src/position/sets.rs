@@ -63,7 +63,8 @@ impl GtidSet {
     /// `Protocol` for a number that no transaction has.
     pub(crate) fn add(&mut self, uuid: Uuid, tag: &Tag, number: u64) -> Result<()> {
         if let Some(held) = self.sources.get_mut(&(uuid, tag.clone())) {
-            return insert(held, Interval::new(number, number)?);
+            insert(held, Interval::new(number, number)?);
+            return Ok(());
         }
         self.add_interval(uuid, tag.clone(), Interval::new(number, number)?);
         Ok(())
@@ -113,8 +114,7 @@ impl GtidSet {
     }
 
     fn add_interval(&mut self, uuid: Uuid, tag: Tag, interval: Interval) {
-        // OK because an interval that exists is within bounds.
-        let _ = insert(self.sources.entry((uuid, tag)).or_default(), interval);
+        insert(self.sources.entry((uuid, tag)).or_default(), interval);
     }
 
     /// The set as `COM_BINLOG_DUMP_GTID` carries it. A set with a tag takes
@@ -155,14 +155,13 @@ impl Interval {
 }
 
 /// Adds an interval, joining what it touches.
-#[expect(clippy::unnecessary_wraps, reason = "so that `add` reads as one line")]
-fn insert(held: &mut Vec<Interval>, mut new: Interval) -> Result<()> {
+fn insert(held: &mut Vec<Interval>, mut new: Interval) {
     // The usual case: the next transaction of its source.
     if let Some(last) = held.last_mut()
         && last.last + 1 == new.first
     {
         last.last = new.last;
-        return Ok(());
+        return;
     }
     // Those that overlap or touch: from the first whose end reaches `new` to
     // the last that begins by its end.
@@ -173,7 +172,6 @@ fn insert(held: &mut Vec<Interval>, mut new: Interval) -> Result<()> {
         new.last = new.last.max(have.last);
     }
     held.insert(from, new);
-    Ok(())
 }
 
 impl FromStr for GtidSet {

@@ -209,7 +209,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ///
     /// As [`query`](Self::query).
     pub(crate) async fn dump(mut self, request: &Request) -> Result<Dump<S>> {
-        request.settle(&mut self).await.map_err(|error| error.during("wire.dump"))?;
+        request.settle(&mut self).await.map_err(|error| match error::code(&error) {
+            // MariaDB's word for a right that is missing.
+            Some(1045) => Error::new(
+                ErrorKind::Permission,
+                "the user may not read the binary log: grant REPLICATION SLAVE ON *.*",
+            )
+            .caused_by(error),
+            _ => error,
+        })?;
         let command = request.encode()?;
         self.begin()?;
         self.channel.command(&command).await?;

@@ -73,7 +73,7 @@ pub(super) fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
 /// A payload in as many packets as it needs.
 pub(super) fn packets(payload: &[u8]) -> Vec<u8> {
     let mut all: Vec<u8> =
-        payload.chunks(0x00ff_ffff).enumerate().flat_map(|(n, piece)| packet(n as u8, piece)).collect();
+        (0..).zip(payload.chunks(0x00ff_ffff)).flat_map(|(n, piece)| packet(n, piece)).collect();
     if payload.len().is_multiple_of(0x00ff_ffff) {
         all.extend_from_slice(&packet(0, &[]));
     }
