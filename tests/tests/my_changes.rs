@@ -425,7 +425,7 @@ async fn another_server_of_the_topology_takes_over_by_gtid_set() {
     second.execute(&format!("SET GLOBAL gtid_purged = '{before}'")).await.unwrap();
     let follow = format!(
         "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={}, SOURCE_USER='repl', SOURCE_PASSWORD='secret', \
-         SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1; START REPLICA; \
+         SOURCE_AUTO_POSITION=1, SOURCE_SSL=0, GET_SOURCE_PUBLIC_KEY=1; START REPLICA; \
          SELECT WAIT_FOR_EXECUTED_GTID_SET('{executed}', 60)",
         first.server.port()
     );
