@@ -139,6 +139,7 @@ pub use self::checkpoint::PgCheckpoint;
 pub use self::config::PgConfig;
 pub use self::fence::PgFence;
 pub use self::same::same_database;
+pub use self::schema::dialect::{PgConvert, PgDialect};
 pub use self::sequences::PgSequences;
 pub use self::sink::PgSink;
 pub use self::sink::prepare::drop_run;

@@ -128,7 +128,7 @@ async fn found(client: &Client, schema: &Schema) -> Result<Vec<TableName>> {
     let mut columns = Vec::new();
     for sequence in &schema.sequences {
         let owner = sequence.owner.as_ref().and_then(|(owner, column)| {
-            let table = schema.by_origin(owner).or_else(|| schema.table(owner))?;
+            let table = schema.table(owner).or_else(|| schema.by_origin(owner))?;
             Some((quote_table(&table.name.schema, &table.name.name), column.clone()))
         });
         let (table, column) = owner.unzip();

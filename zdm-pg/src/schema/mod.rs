@@ -9,6 +9,7 @@
 
 mod cells;
 mod columns;
+pub(crate) mod dialect;
 mod fingerprint;
 mod made;
 mod needs;
@@ -16,6 +17,7 @@ mod objects;
 mod relations;
 mod sequences;
 mod shapes;
+mod unmoved;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -100,11 +102,12 @@ async fn read(tx: &Transaction<'_>, ours: &str, selection: &Selection) -> Result
         }
         tables.push(Arc::new(table));
     }
+    let unmoved = unmoved::read(tx, ours).await?;
     let needs = needs::read(tx, &all, SEAL_TRIGGER, schemas).await?;
     for object in &needs.unmade {
         tracing::warn!(%object, "needed by a table, and not moved");
     }
-    Ok(Schema { tables, definitions: needs.definitions, sequences, unmoved: Vec::new() })
+    Ok(Schema { tables, definitions: needs.definitions, sequences, unmoved })
 }
 
 fn table(

@@ -6,11 +6,15 @@ use std::collections::HashMap;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Oid;
 use zdm_core::Result;
-use zdm_core::schema::{Action, Constraint, ConstraintKind, ForeignKey, Index, TableName, Trigger};
+use zdm_core::schema::{
+    Action, Condition, Constraint, ConstraintKind, ForeignKey, Index, IndexKey, IndexMethod, KeyPart,
+    TableName, Trigger,
+};
 
 use crate::connect::quote::{quote_ident, quote_table};
 use crate::error::OrPg;
 use crate::schema::Cells;
+use crate::schema::dialect::SYNTAX;
 
 /// What the catalog says of one index, constraints' own included.
 #[derive(Debug)]
@@ -34,7 +38,13 @@ SELECT i.indrelid, c.relname, i.indisunique, i.indisprimary, i.indisreplident,
                     FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(num, n)
                     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num
                    WHERE k.n <= i.indnkeyatts ORDER BY k.n) END,
-       i.indpred IS NULL AND i.indnkeyatts = i.indnatts
+       i.indpred IS NULL AND i.indnkeyatts = i.indnatts,
+       am.amname, pg_catalog.pg_get_expr(i.indpred, i.indrelid),
+       ARRAY(SELECT (SELECT a.attname::text FROM pg_catalog.pg_attribute a
+                      WHERE a.attrelid = i.indrelid AND a.attnum = (i.indkey::int2[])[n])
+               FROM generate_series(0, i.indnkeyatts - 1) n ORDER BY n),
+       ARRAY(SELECT pg_catalog.pg_get_indexdef(c.oid, n, false) FROM generate_series(1, i.indnkeyatts) n ORDER BY n),
+       ARRAY(SELECT (i.indoption::int2[])[n] & 1 = 1 FROM generate_series(0, i.indnkeyatts - 1) n ORDER BY n)
   FROM pg_catalog.pg_index i
   JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
   JOIN pg_catalog.pg_am am ON am.oid = c.relam
@@ -51,10 +61,17 @@ pub(super) async fn indexes(tx: &Transaction<'_>, tables: &[Oid]) -> Result<Hash
         let columns: Option<Vec<String>> = row.cell(8)?;
         let definition = everywhere(row.cell(7)?, &name, unique);
         let (tells_apart, plain): (bool, bool) = (row.cell(5)?, row.cell(9)?);
+        let mut index = Index::new(name, unique, Vec::new()).defined(definition);
+        index.method = match row.cell::<&str>(10)? {
+            "btree" => IndexMethod::Ordered,
+            other => IndexMethod::Other(other.to_owned()),
+        };
+        index.filter = row.cell::<Option<String>>(11)?.map(condition);
+        index.keys = keys(row.cell(12)?, row.cell(13)?, &row.cell::<Vec<bool>>(14)?);
+        index.columns = columns.clone().filter(|_| plain);
         let raw = RawIndex {
             key: columns.clone().filter(|_| unique && tells_apart),
-            index: Index { columns: columns.filter(|_| plain), ..Index::new(name, unique, Vec::new()) }
-                .defined(definition),
+            index,
             primary: row.cell(3)?,
             identity: row.cell(4)?,
             constrained: row.cell(6)?,
@@ -62,6 +79,30 @@ pub(super) async fn indexes(tx: &Transaction<'_>, tables: &[Oid]) -> Result<Hash
         indexes.entry(row.cell(0)?).or_default().push(raw);
     }
     Ok(indexes)
+}
+
+/// What an index is over: columns by name, else what is computed.
+fn keys(names: Vec<Option<String>>, texts: Vec<String>, descending: &[bool]) -> Vec<IndexKey> {
+    let parts = names.into_iter().zip(texts).map(|(name, text)| match name {
+        Some(name) => KeyPart::Column(name),
+        None => KeyPart::Expression(condition(text)),
+    });
+    parts.zip(descending).map(|(part, down)| IndexKey { part, prefix: None, descending: *down }).collect()
+}
+
+fn condition(native: String) -> Condition {
+    Condition { neutral: SYNTAX.read(&native), native }
+}
+
+/// `pg_constraint.confdeltype` and its like.
+fn action(letter: &str) -> Action {
+    match letter {
+        "r" => Action::Restrict,
+        "c" => Action::Cascade,
+        "n" => Action::SetNull,
+        "d" => Action::SetDefault,
+        _ => Action::NoAction,
+    }
 }
 
 /// An index of a partitioned table is shown with ONLY, and so made it would
@@ -84,7 +125,7 @@ SELECT k.conrelid, k.conname, k.contype::text, pg_catalog.pg_get_constraintdef(k
        fn.nspname, f.relname,
        ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY c(num, n)
                JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = c.num ORDER BY c.n),
-       k.confdeltype::text IN ('c', 'n', 'd') OR k.confupdtype::text IN ('c', 'n', 'd')
+       k.confdeltype::text, k.confupdtype::text, pg_catalog.pg_get_expr(k.conbin, k.conrelid)
   FROM pg_catalog.pg_constraint k
   LEFT JOIN pg_catalog.pg_class f ON f.oid = k.confrelid
   LEFT JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace
@@ -108,11 +149,13 @@ pub(super) async fn constraints(
                 columns,
                 references: TableName::new(schema, name),
                 referenced: row.cell(8)?,
-                acts: row.cell(9)?,
-                on_delete: Action::NoAction,
-                on_update: Action::NoAction,
+                acts: action(row.cell(9)?).acts() || action(row.cell(10)?).acts(),
+                on_delete: action(row.cell(9)?),
+                on_update: action(row.cell(10)?),
             }),
-            _ => ConstraintKind::Check { neutral: None },
+            _ => ConstraintKind::Check {
+                neutral: row.cell::<Option<&str>>(11)?.and_then(|text| SYNTAX.read(text)),
+            },
         };
         constraints.entry(row.cell(0)?).or_default().push(Constraint {
             name: row.cell(1)?,

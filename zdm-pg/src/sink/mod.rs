@@ -43,6 +43,7 @@ use crate::config::PgConfig;
 use crate::connect::Control;
 use crate::error::OrPg;
 use crate::position::ENGINE;
+use crate::schema::dialect::PgConvert;
 use crate::{PgAssess, PgCheckpoint, PgFence, PgSequences};
 
 /// A PostgreSQL database that rows are written to.
@@ -53,6 +54,7 @@ pub struct PgSink {
     fence: PgFence,
     assess: PgAssess,
     sequences: PgSequences,
+    convert: PgConvert,
 }
 
 impl PgSink {
@@ -64,6 +66,7 @@ impl PgSink {
             fence: PgFence::new(Arc::clone(&config)),
             assess: PgAssess::new(Arc::clone(&config)),
             sequences: PgSequences::new(Arc::clone(&config)),
+            convert: PgConvert::new(Arc::clone(&config)),
             config,
         }
     }
@@ -113,6 +116,7 @@ impl Sink for PgSink {
         capabilities.fence = Some(&self.fence);
         capabilities.assess = Some(&self.assess);
         capabilities.sequences = Some(&self.sequences);
+        capabilities.convert = Some(&self.convert);
         capabilities
     }
 }

@@ -108,7 +108,8 @@ pub struct Used<'a> {
     /// it is part of; 0 if it is part of none. Some engines bound a key's
     /// length, and so can have no type without a limit in it.
     pub key_parts: usize,
-    /// Whether the engine numbers it.
+    /// Whether the engine numbers it, or a foreign key leads from it to a
+    /// column that is numbered: both must be of one type.
     pub counted: bool,
 }
 

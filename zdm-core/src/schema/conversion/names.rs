@@ -15,6 +15,18 @@ impl Limit {
         }
     }
 
+    /// A name of a beginning and an end that is to stay, such as `_seq`: the
+    /// beginning is cut where the whole is too long, with a fingerprint of
+    /// the whole, so that it is the same at each start.
+    pub fn joined(self, name: &str, end: &str) -> SmolStr {
+        let whole = format_smolstr!("{name}{end}");
+        if self.takes(&whole) {
+            return whole;
+        }
+        let end = format!("_{:08x}{end}", fnv(&whole));
+        format_smolstr!("{}{end}", self.shortened(name, end.len()))
+    }
+
     /// The longest beginning of a name that leaves room for a suffix in
     /// ASCII, at a character's boundary.
     fn shortened(self, name: &str, suffix: usize) -> &str {

@@ -2,7 +2,7 @@
 
 use zdm_core::schema::{Column, DataType, IdentityColumn, Schema, Table};
 
-use super::fit::is_native;
+use super::fit::{is_native, keeps_name};
 use crate::connect::quote::{quote_ident, quote_table};
 
 /// The PostgreSQL type of a neutral one, spelled as `format_type` spells it.
@@ -68,7 +68,7 @@ pub(super) fn column_type(table: &Table, column: &Column) -> String {
 pub(super) fn create_table(schema: &Schema, table: &Table) -> String {
     let columns: Vec<_> =
         table.columns.iter().map(|column| column_definition(schema, table, column)).collect();
-    let options = table.options.as_deref().filter(|_| is_native(table) && table.name == table.origin.name);
+    let options = table.options.as_deref().filter(|_| keeps_name(table));
     format!(
         "CREATE TABLE {} ({}){}",
         quote_table(&table.name.schema, &table.name.name),
@@ -116,7 +116,7 @@ fn identity_options(schema: &Schema, table: &Table, column: &Column) -> String {
     schema
         .sequences
         .iter()
-        .filter(|sequence| sequence.identity && table.name == table.origin.name)
+        .filter(|sequence| sequence.identity && keeps_name(table))
         .find(|sequence| {
             sequence.owner.as_ref().is_some_and(|(owner, name)| *owner == table.name && *name == *column.name)
         })

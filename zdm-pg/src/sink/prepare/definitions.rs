@@ -13,7 +13,7 @@ use crate::schema::Cells;
 /// Makes what is missing. Before `Finished`, a function that names a table
 /// which is not there yet may wait.
 pub(super) async fn make(work: &Work<'_>, step: Step) -> Result<()> {
-    if work.schema.tables.iter().any(|table| table.origin.engine != ENGINE) {
+    if work.schema.tables.iter().any(|table| !table.speaks(&ENGINE)) {
         return schemas_of_tables(work).await;
     }
     schemas_of_tables(work).await?;

@@ -14,12 +14,12 @@ use crate::position::ENGINE;
 
 /// Whether the table's statements are PostgreSQL's.
 pub(super) fn is_native(table: &Table) -> bool {
-    table.origin.engine == ENGINE
+    table.speaks(&ENGINE)
 }
 
 /// Whether they also name the right table.
 pub(super) fn keeps_name(table: &Table) -> bool {
-    is_native(table) && table.name == table.origin.name
+    is_native(table) && table.keeps_name()
 }
 
 /// A quoted list of columns, if the table still has them all.

@@ -1,12 +1,17 @@
 //! One column, in the target's words.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 use super::super::report::ColumnReport;
 use super::super::{Bounds, Cast, Fit, Mapped, Policies, Used};
 use super::places::Place;
 use super::{Made, Walk};
-use crate::schema::{Column, ConstraintKind, DataType, Generated, IdentityColumn, Table};
+use crate::schema::{
+    Column, ConstraintKind, DataType, Generated, IdentityColumn, Schema, Sequence, Table, TableName,
+};
 use crate::{Error, ErrorKind, Result};
 
 impl Walk<'_> {
@@ -20,7 +25,7 @@ impl Walk<'_> {
             name: &place.name,
             column: &name,
             key_parts: key_parts(&source, &from.name),
-            counted: self.is_counted(&source, from),
+            counted: self.counted.contains(&(source.name.clone(), from.name.clone())),
         };
         let (mapped, wished) = self.mapped(from, place, used)?;
         let cast = Cast::between(from, &mapped.data_type, &mapped.bounds, &self.mapping.policies);
@@ -42,7 +47,7 @@ impl Walk<'_> {
             if let Err(why) = self.computed(from, place, &mut column) {
                 fit = Fit::Impossible(why);
             }
-        } else if used.counted {
+        } else if is_counted(self.schema, &source, from) {
             column.identity = Some(from.identity.unwrap_or(IdentityColumn::ByDefault));
         } else if let Err(why) = self.default(from, cast.as_ref(), &mut column) {
             notes.push(why);
@@ -101,17 +106,6 @@ impl Walk<'_> {
         find(&whole).or_else(|| find(plain)).or_else(|| find(bare))
     }
 
-    /// Whether its engine numbers it: an identity, or a sequence of its own
-    /// that its default draws from.
-    fn is_counted(&self, table: &Table, column: &Column) -> bool {
-        let owns = || {
-            self.schema.sequences.iter().any(|s| {
-                s.owner.as_ref().is_some_and(|(of, name)| *of == table.name && *name == *column.name)
-            })
-        };
-        column.identity.is_some() || (column.default.is_some() && column.neutral.is_none() && owns())
-    }
-
     fn computed(&self, from: &Column, place: &Place, column: &mut Column) -> Result<(), String> {
         let written = from.neutral.as_ref().and_then(|expr| {
             let mut stays = true;
@@ -129,6 +123,42 @@ impl Walk<'_> {
         column.neutral = Some(expr);
         column.generated = Some(Generated { expression, stored: true });
         Ok(())
+    }
+}
+
+/// Whether its engine numbers a column: an identity, or a sequence of its own
+/// that its default draws from.
+fn is_counted(schema: &Schema, table: &Table, column: &Column) -> bool {
+    let owns = |sequence: &Sequence| {
+        sequence.owner.as_ref().is_some_and(|(of, name)| *of == table.name && *name == *column.name)
+    };
+    let draws = column.default.is_some() && column.neutral.is_none();
+    column.identity.is_some() || (draws && schema.sequences.iter().any(owns))
+}
+
+/// The columns that are numbered, and those from which foreign keys lead to
+/// them.
+pub(super) fn counted(schema: &Schema) -> HashSet<(TableName, SmolStr)> {
+    let mut counted = HashSet::new();
+    for table in &schema.tables {
+        let own = table.columns.iter().filter(|column| is_counted(schema, table, column));
+        counted.extend(own.map(|column| (table.name.clone(), column.name.clone())));
+    }
+    loop {
+        let before = counted.len();
+        for table in &schema.tables {
+            for constraint in &table.constraints {
+                let ConstraintKind::ForeignKey(key) = &constraint.kind else { continue };
+                for (child, parent) in key.columns.iter().zip(&key.referenced) {
+                    if counted.contains(&(key.references.clone(), parent.as_str().into())) {
+                        counted.insert((table.name.clone(), child.as_str().into()));
+                    }
+                }
+            }
+        }
+        if counted.len() == before {
+            return counted;
+        }
     }
 }
 

@@ -5,7 +5,10 @@ mod defaults;
 mod objects;
 mod places;
 
+use std::collections::HashSet;
 use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 use self::places::{Names, Place};
 use super::report::ObjectReport;
@@ -62,6 +65,7 @@ pub fn convert(schema: &Schema, dialect: &dyn Dialect, mapping: &Mapping) -> Res
         out: Schema::default(),
         report: Report::new(from, names.engine.clone()),
         engine: names.engine,
+        counted: columns::counted(schema),
     };
     let mut made = Vec::with_capacity(schema.tables.len());
     for table in &schema.tables {
@@ -75,6 +79,7 @@ pub fn convert(schema: &Schema, dialect: &dyn Dialect, mapping: &Mapping) -> Res
     }
     walk.out.tables = made.iter().map(|made| Arc::new(made.table.clone())).collect();
     walk.counters();
+    walk.uncounted();
     walk.unmoved();
     let tables = std::mem::take(&mut walk.out.tables);
     let rows = made.into_iter().zip(&tables).map(|(made, to)| Rows {
@@ -98,6 +103,8 @@ struct Walk<'a> {
     out: Schema,
     report: Report,
     engine: Engine,
+    /// Columns that are numbered, or refer to such.
+    counted: HashSet<(TableName, SmolStr)>,
 }
 
 /// A table on its way.
@@ -153,6 +160,32 @@ impl Walk<'_> {
                     statement: why,
                 }),
                 (None, _) => {}
+            }
+        }
+    }
+
+    /// A numbered column whose counter the source does not tell would begin
+    /// anew at the cutover, and give numbers twice.
+    fn uncounted(&mut self) {
+        let mut lost = Vec::new();
+        for table in &self.out.tables {
+            for column in table.columns.iter().filter(|column| column.identity.is_some()) {
+                let counts = |sequence: &Sequence| {
+                    sequence
+                        .owner
+                        .as_ref()
+                        .is_some_and(|(of, name)| *of == table.name && *name == *column.name)
+                };
+                if !self.out.sequences.iter().any(counts) {
+                    lost.push((table.name.clone(), column.name.clone()));
+                }
+            }
+        }
+        for (table, column) in lost {
+            if let Some(at) = self.report.tables.iter().position(|report| report.to == table) {
+                let why =
+                    "the source does not tell it: set it by hand before the application writes".to_owned();
+                self.tell(at, format!("counter of {column}"), Outcome::Dropped(why));
             }
         }
     }

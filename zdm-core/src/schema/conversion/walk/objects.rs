@@ -101,6 +101,9 @@ impl Walk<'_> {
         let behind = || "a column that it names stays behind".to_owned();
         let columns = place.all(&key.columns).ok_or_else(behind)?;
         let referenced = parent.all(&key.referenced).ok_or_else(behind)?;
+        if !self.schema.table(&key.references).is_some_and(|table| is_unique(table, &key.referenced)) {
+            return Err("it refers to columns that no key or unique index holds".to_owned());
+        }
         let shape = |table: &crate::schema::TableName, column: &str| {
             let table = shapes.iter().find(|shape| shape.name == *table)?;
             Some(&table.columns[table.position(column)?])
@@ -168,6 +171,20 @@ impl Walk<'_> {
         let native = self.dialect.expression(&expr, None).ok_or_else(lost)?;
         Ok(Condition { native, neutral: Some(expr) })
     }
+}
+
+/// Whether some key or unique index of a table is over these columns, in any
+/// order.
+fn is_unique(table: &Table, columns: &[String]) -> bool {
+    let same = |own: &[String]| own.len() == columns.len() && own.iter().all(|c| columns.contains(c));
+    let constraints = table.constraints.iter().any(|constraint| match &constraint.kind {
+        ConstraintKind::Primary { columns } | ConstraintKind::Unique { columns } => same(columns),
+        _ => false,
+    });
+    let key: Vec<String> = table.key_columns().iter().map(|at| table.columns[*at].name.to_string()).collect();
+    constraints
+        || same(&key)
+        || table.indexes.iter().any(|index| index.unique && index.columns.as_deref().is_some_and(same))
 }
 
 /// An expression over the columns as they are named there; `None` if one of
