@@ -10,6 +10,8 @@ mod connect;
 mod error;
 #[allow(dead_code, reason = "as above")]
 mod position;
+#[allow(dead_code, reason = "as above")]
+mod schema;
 #[allow(dead_code, unused_imports, reason = "as above")]
 mod types;
 #[allow(dead_code, reason = "as above")]
@@ -18,6 +20,7 @@ mod wire;
 #[doc(hidden)]
 pub use self::changes::offline;
 pub use self::config::MySqlConfig;
+pub use self::schema::dialect::{MySqlConvert, MySqlDialect};
 pub use self::types::MySqlEncoding;
 
 #[cfg(feature = "failpoints")]

@@ -4,12 +4,12 @@
 //! servers of one engine it is not there.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use super::Transform;
 use crate::change::{Assembler, Batch, Cell, Image, Item, Op, Run};
 use crate::connect::{Finding, Severity, Sink};
-use crate::schema::conversion::{self, Cast, Dialect, Mapping, Report, Rows};
+use crate::schema::conversion::{self, Cast, Conversion, Dialect, Mapping, Report, Rows};
 use crate::schema::{Schema, Table};
 use crate::{Error, ErrorKind, Result};
 
@@ -21,8 +21,6 @@ pub(crate) struct Converting {
     /// nothing to convert.
     dialect: OnceLock<Option<Box<dyn Dialect>>>,
     planned: RwLock<Planned>,
-    /// What the last plan came to.
-    report: Mutex<Option<Report>>,
 }
 
 #[derive(Default)]
@@ -39,13 +37,7 @@ const REMEMBERED: usize = 1024;
 
 impl Converting {
     pub(crate) fn new(stages: Arc<dyn Transform>, mapping: Mapping) -> Self {
-        Self {
-            stages,
-            mapping,
-            dialect: OnceLock::new(),
-            planned: RwLock::default(),
-            report: Mutex::new(None),
-        }
+        Self { stages, mapping, dialect: OnceLock::new(), planned: RwLock::default() }
     }
 
     /// Asks the target for its language, if a table comes from another
@@ -73,10 +65,17 @@ impl Converting {
         Ok(())
     }
 
-    /// What the conversion comes to; `None` where there is none.
+    /// What the conversion comes to; `None` where there is none. Plans
+    /// nothing: rows that are under way go on as they were planned.
     pub(crate) fn report(&self, schema: &Schema) -> Result<Option<Report>> {
-        self.schema(schema)?;
-        Ok(self.report.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        let staged = self.stages.schema(schema)?;
+        Ok(self.conversion(&staged)?.map(|conversion| conversion.report))
+    }
+
+    fn conversion(&self, staged: &Schema) -> Result<Option<Conversion>> {
+        let Some(dialect) = self.dialect() else { return Ok(None) };
+        let conversion = conversion::convert(staged, dialect, &self.mapping);
+        conversion.map(Some).map_err(|error| error.during("pipeline.convert"))
     }
 
     fn dialect(&self) -> Option<&dyn Dialect> {
@@ -92,7 +91,7 @@ impl Converting {
             return Ok(Arc::clone(rows));
         }
         let mut planned = self.planned.write().unwrap_or_else(PoisonError::into_inner);
-        let known = planned.first.iter().find(|rows| *rows.from == **table).cloned();
+        let known = planned.first.iter().find(|rows| alike(&rows.from, table)).cloned();
         let Some(known) = known else {
             return Err(Error::new(
                 ErrorKind::SchemaChanged,
@@ -122,6 +121,14 @@ impl Converting {
     }
 }
 
+/// Whether two tables differ in nothing but what statistics say of them,
+/// which each description tells anew.
+fn alike(a: &Table, b: &Table) -> bool {
+    let mut b = b.clone();
+    (b.estimated_rows, b.estimated_bytes) = (a.estimated_rows, a.estimated_bytes);
+    *a == b
+}
+
 fn by_address(first: &[Arc<Rows>]) -> HashMap<usize, Arc<Rows>> {
     first.iter().map(|rows| (Arc::as_ptr(&rows.from).addr(), Arc::clone(rows))).collect()
 }
@@ -129,24 +136,21 @@ fn by_address(first: &[Arc<Rows>]) -> HashMap<usize, Arc<Rows>> {
 impl Transform for Converting {
     fn schema(&self, schema: &Schema) -> Result<Schema> {
         let staged = self.stages.schema(schema)?;
-        let Some(dialect) = self.dialect() else { return Ok(staged) };
-        let mut conversion = conversion::convert(&staged, dialect, &self.mapping)
-            .map_err(|error| error.during("pipeline.convert"))?;
+        let Some(mut conversion) = self.conversion(&staged)? else { return Ok(staged) };
         let mut planned = self.planned.write().unwrap_or_else(PoisonError::into_inner);
         // Who holds a table from an earlier plan goes by its pointer.
         for rows in &mut conversion.rows {
-            if let Some(known) = planned.first.iter().find(|known| known.to == rows.to) {
+            if let Some(known) = planned.first.iter().find(|known| alike(&known.to, &rows.to)) {
                 rows.to = Arc::clone(&known.to);
             }
         }
         for table in &mut conversion.schema.tables {
-            if let Some(rows) = conversion.rows.iter().find(|rows| rows.to == *table) {
+            if let Some(rows) = conversion.rows.iter().find(|rows| rows.to.name == table.name) {
                 *table = Arc::clone(&rows.to);
             }
         }
         planned.first = conversion.rows.into_iter().map(Arc::new).collect();
         planned.seen = by_address(&planned.first);
-        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(conversion.report);
         Ok(conversion.schema)
     }
 

@@ -7,16 +7,16 @@
 //! | `DECIMAL(p,s)` | decimal | `Decimal` |
 //! | `FLOAT`, `DOUBLE` | float | `Float32`, `Float64` |
 //! | `BIT(n)` | bits | `Bits` |
-//! | `YEAR` | integer of 16 bits | `Int`, 0 for `0000` |
+//! | `YEAR` | year | `Int`, 0 for `0000` |
 //! | `DATE`, `DATETIME(f)` | date, timestamp | `Date`, `DateTime`; `Native` for a day of no calendar |
 //! | `TIMESTAMP(f)` | moment | `Moment`; `Native` for the zero date |
 //! | `TIME(f)` | time | `Time`, from −838:59:59 to 838:59:59 |
 //! | `CHAR`, `VARCHAR`, `TEXT` | text | `Text` |
 //! | `BINARY`, `VARBINARY`, `BLOB` | bytes | `Bytes` |
 //! | `ENUM` | enum | `Text`; empty for the error value 0 |
-//! | `SET` | text | `Text`: labels with commas between them |
+//! | `SET` | set | `Text`: labels with commas between them |
 //! | `JSON` | json | `Json`, as the server prints it |
-//! | `GEOMETRY` and its kinds | bytes | `Bytes`: SRID in 4 bytes, then WKB |
+//! | `GEOMETRY` and its kinds | geometry | `Bytes`: SRID in 4 bytes, then WKB |
 //! | `VECTOR` | array of float | `Array` of `Float32` |
 //! | MariaDB's `UUID` | uuid | `Uuid` |
 //! | MariaDB's `INET4`, `INET6` | native | `Native` |
@@ -48,18 +48,20 @@ pub(crate) fn column_type(column_type: &str, charset: Option<&str>) -> Result<(N
             DataType::Decimal { precision: Some(precision.into()), scale: Some(scale.into()) }
         }
         Kind::Bit { bits } => DataType::Bits { length: Some(bits.into()), fixed: true },
-        Kind::Year => DataType::integer(16),
+        Kind::Year => DataType::Year,
         Kind::Date => DataType::Date,
         Kind::Time(digits) => DataType::Time { precision: Some(digits), zone: false },
         Kind::DateTime(digits) => DataType::Timestamp { precision: Some(digits), zone: false },
         Kind::Timestamp(digits) => DataType::Timestamp { precision: Some(digits), zone: true },
         Kind::Char(_) => DataType::Text { length: length(), fixed: true },
         Kind::Varchar(_) => DataType::Text { length: length(), fixed: false },
-        Kind::Text(..) | Kind::Set(_) => DataType::text(),
+        Kind::Text(..) => DataType::text(),
         Kind::Binary(length) => DataType::Bytes { length: Some(length.into()), fixed: true },
         Kind::Varbinary => DataType::Bytes { length: length(), fixed: false },
-        Kind::Blob(_) | Kind::Geometry => DataType::bytes(),
+        Kind::Blob(_) => DataType::bytes(),
+        Kind::Geometry => DataType::Geometry,
         Kind::Enum(_) => DataType::Enum { labels: labels(&native.name).map(Cow::into_owned).collect() },
+        Kind::Set(_) => DataType::Set { labels: labels(&native.name).map(Cow::into_owned).collect() },
         Kind::Json => DataType::Json,
         Kind::Vector => DataType::Array(Arc::new(DataType::Float32)),
         Kind::Uuid => DataType::Uuid,
@@ -82,11 +84,11 @@ mod tests {
             ("varchar(20)", Some("latin1"), "text(20)"),
             ("varbinary(7)", None, "bytes(7)"),
             ("binary(5)", None, "binary(5)"),
-            ("set('x','y')", Some("latin1"), "text"),
+            ("set('x','y')", Some("latin1"), "set of 2"),
             ("enum('x','y')", Some("latin1"), "enum of 2"),
             ("timestamp(6)", None, "moment"),
             ("vector(3)", None, "array of float32"),
-            ("year(4)", None, "int16"),
+            ("year(4)", None, "year"),
         ] {
             assert_eq!(column_type(native, charset).unwrap().1.to_string(), neutral, "{native}");
         }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -62,6 +63,10 @@ pub(crate) struct Common {
     /// Tables to leave out, as patterns over schema.table; may be repeated
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     pub(crate) exclude: Vec<String>,
+    /// What a conversion to another engine shall do otherwise, as TOML: names,
+    /// types, columns to leave behind, policies
+    #[arg(long, value_name = "FILE")]
+    pub(crate) map: Option<PathBuf>,
     /// One JSON object a line; the last one has "event":"summary"
     #[arg(long)]
     pub(crate) json: bool,

@@ -8,6 +8,7 @@ use zdm_core::connect::{Finding, Severity};
 
 use crate::args::Common;
 use crate::databases::Databases;
+use crate::map;
 use crate::output::Output;
 
 pub(crate) async fn run(common: &Common, output: &Output) -> Result<ExitCode> {
@@ -17,6 +18,7 @@ pub(crate) async fn run(common: &Common, output: &Output) -> Result<ExitCode> {
     databases.refuse_taken(&run, &reached).await?;
     let migration = databases.migration(common.options()?)?;
     let findings = migration.assess().await?;
+    map::show(migration.conversion().await?.as_ref(), *output);
     show(&findings, *output);
     let blockers = findings.iter().filter(|f| f.severity == Severity::Blocker).count();
     let object = json!({ "state": if blockers == 0 { "ready" } else { "blocked" }, "blockers": blockers,

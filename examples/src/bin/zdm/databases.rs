@@ -2,22 +2,25 @@
 
 use zdm_core::connect::{RunName, Sink, Source, State, SwitchRecord};
 use zdm_core::migrate::{Migration, Options};
+use zdm_core::schema::conversion::Mapping;
 use zdm_core::{Error, ErrorKind, Result};
 use zdm_pg::{PgConfig, PgSink, PgSource};
 
 use crate::args::Common;
+use crate::map::mapping;
 
 /// Both sides of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Databases {
     pub(crate) from: PgConfig,
     pub(crate) to: PgConfig,
+    map: Mapping,
 }
 
 impl Databases {
     pub(crate) fn parse(common: &Common) -> Result<Self> {
         let (from, to) = (side("--from", &common.from)?, side("--to", &common.to)?);
-        Ok(Self { from, to })
+        Ok(Self { from, to, map: mapping(common)? })
     }
 
     /// The first contact: what both sides know of the run. One attempt each,
@@ -47,7 +50,7 @@ impl Databases {
 
     pub(crate) fn migration(&self, mut options: Options) -> Result<Migration> {
         options.target_name = format!("{}:{}/{}", self.to.host(), self.to.port(), self.to.dbname());
-        Migration::between(self.source(), self.sink()).options(options).build()
+        Migration::between(self.source(), self.sink()).options(options).mapping(self.map.clone()).build()
     }
 
     pub(crate) fn source(&self) -> PgSource {

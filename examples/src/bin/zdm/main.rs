@@ -15,6 +15,7 @@ mod assess;
 mod cutover;
 mod databases;
 mod drop;
+mod map;
 mod migrate;
 mod output;
 mod signals;

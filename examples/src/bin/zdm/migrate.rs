@@ -15,7 +15,7 @@ use crate::args::{Limits, Migrate};
 use crate::cutover::options;
 use crate::databases::Databases;
 use crate::output::{Output, Summary};
-use crate::{assess, signals};
+use crate::{assess, map, signals};
 
 pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     let began = Instant::now();
@@ -115,6 +115,7 @@ async fn follow(running: &mut Running, output: Output, limits: &Limits) -> Resul
 
 async fn dry_run(migration: &Migration, args: &Migrate, output: Output) -> Result<ExitCode> {
     let findings = migration.assess().await?;
+    map::show(migration.conversion().await?.as_ref(), output);
     assess::show(&findings, output);
     let blockers = findings.iter().filter(|finding| finding.severity == Severity::Blocker).count();
     if blockers > 0 {

@@ -128,7 +128,7 @@ pub struct Compute<F> {
 #[derive(Debug, Clone)]
 pub(super) enum Target {
     /// A column that the source does not have, at the end of the row.
-    New(Column),
+    New(Box<Column>),
     /// A column that is there.
     Existing(String),
 }
@@ -179,7 +179,7 @@ where
         let at = match &self.target {
             Target::New(column) => {
                 let fact = Fact { origin: None, in_old, may_miss, rewritten: true };
-                shape.add(column.clone(), fact)?;
+                shape.add(Column::clone(column), fact)?;
                 shape.table.columns.len() - 1
             }
             Target::Existing(name) => {

@@ -191,7 +191,7 @@ impl<S: Stage> Stages<S> {
         F: for<'a> Fn(Row<'a>) -> Result<Value<'a>> + Send + Sync + 'static,
     {
         let reads = reads.into_iter().map(str::to_owned).collect();
-        self.then(Compute { target: Target::New(column), reads, f })
+        self.then(Compute { target: Target::New(Box::new(column)), reads, f })
     }
 
     /// Computes an existing column from the columns `reads`.

@@ -22,8 +22,8 @@
 //! * the values follow by neutral types alone ([`Cast`]), in a last stage
 //!   that copy, stream, rereads and verification all pass through.
 //!
-//! Between two servers of one engine nothing of this happens, but for columns
-//! to which the user gives another type.
+//! Between two servers of one engine nothing of this happens; who wants other
+//! names or types there uses stages.
 //!
 //! # What becomes of a type
 //!
@@ -41,6 +41,7 @@
 //! | `MEDIUMINT` | `integer` | widened |
 //! | `TINYINT`, `SMALLINT`, `MEDIUMINT`, `INT UNSIGNED` | `smallint`, `integer`, `integer`, `bigint` | widened |
 //! | `BIGINT UNSIGNED` | `numeric(20,0)` | widened |
+//! | `BIGINT UNSIGNED AUTO_INCREMENT`, and what refers to one | `bigint` | lossy: numbers beyond 63 bits |
 //! | `FLOAT`, `DOUBLE` | `real`, `double precision` | exact |
 //! | `DECIMAL(p,s)` | `numeric(p,s)` | exact |
 //! | `BIT(n)` | `bit(n)` | exact |
@@ -49,7 +50,7 @@
 //! | `VARCHAR(n)` | `character varying(n)` | exact; lossy: U+0000 |
 //! | `TINYTEXT` … `LONGTEXT` | `text` | widened; lossy: U+0000 |
 //! | `BINARY(n)`, `VARBINARY(n)`, `TINYBLOB` … `LONGBLOB` | `bytea` | widened: no limit |
-//! | `ENUM` | an enumeration `table_column` | lossy: the error value `''` |
+//! | `ENUM` | an enumeration `table_column_enum` | lossy: the error value `''` |
 //! | `SET` | `text`, labels with commas between them | widened |
 //! | `DATE` | `date` | lossy: `0000-00-00` and days of no calendar |
 //! | `DATETIME(f)` | `timestamp(f)` | lossy: the same |
@@ -58,7 +59,7 @@
 //! | `JSON` | `json`, its text as it is | widened; say `jsonb` where the order of keys does not matter |
 //! | `GEOMETRY` and its kinds | `bytea`: SRID in four octets, then WKB | widened |
 //! | `VECTOR(n)` | `real[]` | widened |
-//! | `UUID`, `INET4`, `INET6` (MariaDB) | `uuid`, `inet`, `inet` | exact, widened |
+//! | `UUID`; `INET4`, `INET6` (MariaDB) | `uuid`; `text` | exact; widened |
 //!
 //! ## PostgreSQL → MySQL and MariaDB
 //!
@@ -82,11 +83,11 @@
 //! | `timestamptz(f)` | `DATETIME(f)` in UTC | lossy: the same, and that it is UTC is not in the type; `timestamp` goes from 1970 to 2038 alone |
 //! | `interval` | `VARCHAR(80)`, ISO 8601 | widened |
 //! | `uuid` | `CHAR(36)`; MariaDB's `UUID` since 10.7 | widened; exact |
-//! | `json`, `jsonb` | `JSON`; `LONGTEXT` with a check on MariaDB | lossy on MySQL: order of keys, repeated keys, numbers beyond a double; exact on MariaDB |
+//! | `json`, `jsonb` | `JSON`; `LONGTEXT` on MariaDB | lossy on MySQL: order of keys, repeated keys, numbers beyond a double; exact on MariaDB |
 //! | `bit(n)` up to 64 | `BIT(n)` | exact |
 //! | `bit varying`, longer `bit` | `VARCHAR(n)` of `0` and `1`, or `LONGTEXT` | widened |
-//! | enumerations | `ENUM` | exact |
-//! | arrays | `JSON` | lossy: bounds that do not begin at 1 |
+//! | enumerations | `ENUM` | exact; `VARCHAR(255)` where a label ends in a blank |
+//! | arrays | `JSON`; `LONGTEXT` on MariaDB | lossy: indexes that do not begin at 1 |
 //! | `inet`, `cidr`, `macaddr`, `money`, `xml`, `hstore`, `tsvector`, ranges, composite and all other types | `LONGTEXT`, their text form; in a key `VARCHAR(n)` | widened |
 //!
 //! Text keeps its equality: a target column is compared octet by octet, as

@@ -63,6 +63,11 @@ impl Room {
         if self.fold { name.to_lowercase() } else { name.to_owned() }
     }
 
+    /// Whether two names are one here.
+    pub(super) fn is_same(&self, a: &str, b: &str) -> bool {
+        self.key(a) == self.key(b)
+    }
+
     /// Takes a name as it is, if it is short enough and nobody has it.
     pub(super) fn take(&mut self, name: &str) -> bool {
         self.limit.takes(name) && self.taken.insert(self.key(name))

@@ -32,6 +32,8 @@ pub enum Expr {
     Text(String),
     /// Octets.
     Bytes(Vec<u8>),
+    /// Bits, as `0` and `1`.
+    Bits(String),
     /// A column, by its name here.
     Column(SmolStr),
     /// `NOT x`.
@@ -117,7 +119,7 @@ impl Expr {
             Self::IsNull(of) => Self::IsNull(boxed(of)),
             Self::In(of, list) => Self::In(boxed(of), all(list)),
             Self::Call(function, of) => Self::Call(*function, all(of)),
-            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) | Self::Bytes(_) => self.clone(),
+            literal => literal.clone(),
         }
     }
 
@@ -135,12 +137,15 @@ impl Expr {
                 list.iter().for_each(|e| e.columns(found));
             }
             Self::Call(_, of) => of.iter().for_each(|e| e.columns(found)),
-            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) | Self::Bytes(_) => {}
+            _ => {}
         }
     }
 
     /// Whether it is a value that is written out.
     pub fn is_literal(&self) -> bool {
-        matches!(self, Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) | Self::Bytes(_))
+        matches!(
+            self,
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) | Self::Bytes(_) | Self::Bits(_)
+        )
     }
 }

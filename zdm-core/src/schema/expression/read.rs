@@ -45,6 +45,7 @@ enum Token {
     Text(String),
     Number(String),
     Bytes(Vec<u8>),
+    Bits(String),
     /// An operator or a mark.
     Mark(&'static str),
 }
@@ -66,7 +67,10 @@ fn tokens(syntax: &Syntax, text: &str) -> Option<Vec<Token>> {
             let prefix = if quoted_text { tokens.pop_if(|t| is_prefix(t)) } else { None };
             tokens.push(match prefix {
                 Some(Token::Word(word)) if word == "x" => Token::Bytes(octets(&content)?),
-                Some(Token::Word(word)) if word == "b" || word == "e" => return None,
+                Some(Token::Word(word)) if word == "b" => {
+                    Token::Bits(Some(content).filter(|bits| bits.bytes().all(|b| matches!(b, b'0' | b'1')))?)
+                }
+                Some(Token::Word(word)) if word == "e" => return None,
                 _ if quoted_text => Token::Text(content),
                 _ => Token::Name(content),
             });
@@ -136,7 +140,7 @@ fn quoted(text: &str, quote: char, backslash: bool) -> Option<(String, &str)> {
 
 fn octets(digits: &str) -> Option<Vec<u8>> {
     let digits = digits.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     digits
@@ -286,6 +290,7 @@ impl Reader {
             Token::Number(number) => Expr::Number(number),
             Token::Text(text) => Expr::Text(text),
             Token::Bytes(octets) => Expr::Bytes(octets),
+            Token::Bits(bits) => Expr::Bits(bits),
             Token::Name(name) => self.column(SmolStr::from(name))?,
             Token::Word(word) => self.named(&word)?,
             Token::Mark(_) => return None,

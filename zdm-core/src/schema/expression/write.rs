@@ -28,6 +28,7 @@ impl Words {
             Expr::Number(number) => number.clone(),
             Expr::Text(text) => (self.text)(text),
             Expr::Bytes(octets) => (self.bytes)(octets),
+            Expr::Bits(bits) => format!("B'{bits}'"),
             Expr::Column(name) => (self.name)(name),
             Expr::Not(of) => format!("(NOT {})", self.write(of)?),
             Expr::IsNull(of) => format!("({} IS NULL)", self.write(of)?),

@@ -92,6 +92,7 @@ mod tests {
             (r#"("Odd Name" <> ''::text)"#, Some(r#"("Odd Name" <> '')"#)),
             ("'-5'::integer", Some("'-5'")),
             ("(-1)", Some("-1")),
+            ("B'101'::\"bit\"", Some("B'101'")),
             ("nextval('s'::regclass)", None),
             ("(a / 2)", None),
             ("(a)::date", None),

@@ -18,7 +18,7 @@ pub(in crate::schema::conversion) fn coerce<'a>(value: &Value<'a>, to: &DataType
     }
     match to {
         DataType::Bool => truth(value),
-        DataType::Integer { bits, unsigned } => integer(value, range_of(*bits, *unsigned)),
+        DataType::Integer { bits, unsigned } => integer(value, *bits, *unsigned),
         DataType::Year => year(value),
         DataType::Float32 | DataType::Float64 => float(value, *to == DataType::Float32),
         DataType::Decimal { precision, scale } => decimal(value, precision.map(|p| (p, scale.unwrap_or(0)))),
@@ -96,18 +96,19 @@ fn whole(value: &Value<'_>) -> Result<i128, Misfit> {
     }
 }
 
-fn integer<'a>(value: &Value<'a>, (least, most): (i128, i128)) -> Coerced<'a> {
+fn integer<'a>(value: &Value<'a>, bits: u8, unsigned: bool) -> Coerced<'a> {
+    let (least, most) = range_of(bits, unsigned);
     let number = whole(value)?;
     if number < least || number > most {
         return Err(Misfit::range(format!("{number} is not between {least} and {most}")));
     }
-    if matches!(value, Value::Int(_) | Value::UInt(_)) {
-        return Ok(None);
-    }
-    Ok(Some(match i64::try_from(number) {
-        Ok(number) => Value::Int(number),
-        Err(_) => Value::UInt(u64::try_from(number).unwrap_or(u64::MAX)),
-    }))
+    // OK to fall back: the number is between the bounds of its kind.
+    Ok(match value {
+        Value::Int(_) if !unsigned => None,
+        Value::UInt(_) if unsigned => None,
+        _ if unsigned => Some(Value::UInt(u64::try_from(number).unwrap_or(u64::MAX))),
+        _ => Some(Value::Int(i64::try_from(number).unwrap_or(i64::MAX))),
+    })
 }
 
 fn year<'a>(value: &Value<'a>) -> Coerced<'a> {

@@ -184,7 +184,7 @@ pub(super) fn uuid(text: &str) -> Option<[u8; 16]> {
     for c in text.bytes().filter(|c| *c != b'-') {
         // OK because a hexadecimal digit is below 16.
         let digit = u8::try_from(char::from(c).to_digit(16)?).ok()?;
-        *octets.get_mut(count / 2)? |= if count % 2 == 0 { digit << 4 } else { digit };
+        *octets.get_mut(count / 2)? |= if count.is_multiple_of(2) { digit << 4 } else { digit };
         count += 1;
     }
     (count == 32).then_some(octets)

@@ -229,7 +229,7 @@ fn fit_of(from: &Column, mapped: &Mapped) -> Fit {
         (T::Uuid, T::Bytes { length: Some(length), .. }) => *length >= 16,
         (T::Integer { bits, .. }, T::Decimal { precision: Some(p), scale }) => {
             // 64 bits have 20 digits.
-            i64::from(*p) - i64::from(scale.unwrap_or(0)) >= i64::from(*bits) * 3 / 10 + 1
+            i64::from(*p) - i64::from(scale.unwrap_or(0)) > i64::from(*bits) * 3 / 10
         }
         _ => false,
     };

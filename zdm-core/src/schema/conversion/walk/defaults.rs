@@ -6,7 +6,7 @@ use super::super::Cast;
 use super::super::cast::coerce;
 use super::Walk;
 use crate::change::Value;
-use crate::schema::{Column, Expr};
+use crate::schema::{Column, DataType, Expr};
 
 impl Walk<'_> {
     /// Gives a column its default, or says why it has none there.
@@ -50,7 +50,15 @@ impl Walk<'_> {
 
 /// A literal as the target's column has it, by the cast of its values.
 fn literal(expr: &Expr, from: &Column, cast: Option<&Cast>) -> Result<Expr, String> {
+    if let DataType::Array(_) | DataType::Geometry = from.data_type {
+        return Err(format!("it is of {}", from.data_type));
+    }
     let given = match expr {
+        // As PostgreSQL shows octets.
+        Expr::Text(text) if matches!(from.data_type, DataType::Bytes { .. }) && text.starts_with("\\x") => {
+            Value::Bytes(octets(&text[2..]).ok_or("its octets are not understood")?.into())
+        }
+        Expr::Bits(bits) => Value::Bits(Cow::Borrowed(bits)),
         Expr::Bool(yes) => Value::Bool(*yes),
         Expr::Number(number) => Value::Decimal(Cow::Borrowed(number)),
         Expr::Text(text) => Value::Text(Cow::Borrowed(text)),
@@ -70,6 +78,15 @@ fn literal(expr: &Expr, from: &Column, cast: Option<&Cast>) -> Result<Expr, Stri
             Expr::Number(value.to_string())
         }
         Value::Bytes(octets) => Expr::Bytes(octets.into_owned()),
+        Value::Bits(bits) => Expr::Bits(bits.into_owned()),
         other => Expr::Text(other.to_string()),
     })
+}
+
+/// Pairs of hexadecimal digits.
+fn octets(digits: &str) -> Option<Vec<u8>> {
+    (0..digits.len())
+        .step_by(2)
+        .map(|at| digits.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+        .collect()
 }

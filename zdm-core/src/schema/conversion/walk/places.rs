@@ -120,7 +120,9 @@ impl Names {
         let left = || table.columns.iter().enumerate().filter(|(at, _)| !place.dropped.contains(at));
         for (_, column) in left() {
             if let Some(wish) = wishes.get(column.name.as_str()) {
-                if !room.take(wish) {
+                let others = left().filter(|(_, other)| !wishes.contains_key(other.name.as_str()));
+                let taken = others.map(|(_, other)| &other.name).any(|name| room.is_same(name, wish));
+                if taken || !room.take(wish) {
                     return Err(Error::new(
                         ErrorKind::Config,
                         "the mapping gives a column a name that is too long at the target, or that another has",

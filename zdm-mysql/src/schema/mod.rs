@@ -1,0 +1,3 @@
+//! The catalog, and the language of schemas.
+
+pub(crate) mod dialect;
