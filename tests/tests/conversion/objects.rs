@@ -228,7 +228,7 @@ fn a_postgresql_table_speaks_mysql() {
     let things = &conversion.schema.tables[0];
     assert_eq!(things.columns[0].identity, Some(IdentityColumn::ByDefault));
     assert_eq!(things.columns[0].default, None);
-    assert_eq!(things.columns[1].native.name, "varchar(768) character set utf8mb4");
+    assert_eq!(things.columns[1].native.name, "varchar(768)");
     assert_eq!(things.columns[1].collation.as_deref(), Some("utf8mb4_0900_bin"));
     let defaults: Vec<_> = things.columns[2..].iter().map(|c| c.default.as_deref().unwrap()).collect();
     assert_eq!(defaults, ["CURRENT_TIMESTAMP(6)", "1", "('none')"]);

@@ -68,11 +68,11 @@ mod tests {
         for (given, name, data_type) in [
             ("BOOLEAN", "tinyint(1)", "int8"),
             ("bigint UNSIGNED", "bigint unsigned", "uint64"),
-            ("varchar(320)", "varchar(320) character set utf8mb4", "text(320)"),
+            ("varchar(320)", "varchar(320)", "text(320)"),
             ("numeric( 20, 2 )", "decimal(20,2)", "decimal(20,2)"),
             ("binary(16)", "binary(16)", "binary(16)"),
             ("timestamp(6)", "timestamp(6)", "moment"),
-            ("ENUM('a','it''s')", "enum('a','it''s') character set utf8mb4", "enum of 2"),
+            ("ENUM('a','it''s')", "enum('a','it''s')", "enum of 2"),
         ] {
             let mapped = parse(&mysql, given).unwrap();
             assert_eq!(

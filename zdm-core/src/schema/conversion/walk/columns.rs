@@ -98,12 +98,11 @@ impl Walk<'_> {
     /// The wish for all columns of a type: `tinyint(1)` before `tinyint`.
     fn by_type(&self, from: &Column) -> Option<&str> {
         let whole = from.native.name.to_lowercase();
-        let plain = whole.split(" character set ").next().unwrap_or(&whole);
-        let bare = plain.split('(').next().unwrap_or(plain).trim();
+        let bare = whole.split('(').next().unwrap_or(&whole).trim();
         let find = |name: &str| {
             self.mapping.types.iter().find(|(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, to)| to.as_str())
         };
-        find(&whole).or_else(|| find(plain)).or_else(|| find(bare))
+        find(&whole).or_else(|| find(bare))
     }
 
     fn computed(&self, from: &Column, place: &Place, column: &mut Column) -> Result<(), String> {
