@@ -405,6 +405,25 @@ async fn another_servers_position_is_a_gap() {
     }
 }
 
+/// The server itself would begin anew from its oldest log, without a word.
+#[tokio::test]
+async fn an_unknown_domain_of_mariadbs_is_a_gap() {
+    for version in ["10.11", "11.8"] {
+        let world = World::new(MySqlOptions::mariadb().version(version)).await;
+        let here = world.here().await;
+        let unknown = Position::new(
+            here.engine().clone(),
+            format!("{},7-1-1", here.as_str().split_once('@').unwrap().0),
+        );
+        let error = match world.try_stream(&unknown).await {
+            Err(error) => error,
+            Ok(_) => panic!("the server takes it"),
+        };
+        assert_eq!(error.kind(), ErrorKind::Gap, "{error}");
+        assert!(error.to_string().contains("7-1-1"), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn another_server_of_the_topology_takes_over_by_gtid_set() {
     let options = || MySqlOptions::mysql().version("9").user(User::new("repl", "secret"));
