@@ -54,11 +54,9 @@ impl Arrays {
         let mut columns = self.columns.iter_mut();
         let first = self.rows == 0;
         let mut next = || {
-            let column = columns.next();
-            column.map(|column| {
-                column.push(if first { '{' } else { ',' });
-                column
-            })
+            let column = columns.next()?;
+            column.push(if first { '{' } else { ',' });
+            Some(column)
         };
         if let (Some(number), Some(column)) = (number, number.and_then(|_| next())) {
             column.push_str(&number.to_string());

@@ -317,9 +317,8 @@ impl<'s> Script<'s> {
         for answer in answers {
             match answer {
                 SimpleQueryMessage::CommandComplete(rows) => {
-                    if counted.next().ok_or_else(lost)? == Counted::Updated {
-                        self.counts.updated += rows;
-                    }
+                    let updated = counted.next().ok_or_else(lost)? == Counted::Updated;
+                    self.counts.updated += if updated { rows } else { 0 };
                 }
                 SimpleQueryMessage::Row(row) => {
                     let number = row.try_get(0).during("sink.apply")?.and_then(|n| n.parse().ok());
