@@ -137,5 +137,5 @@ fn clock(time: Time, column: &Column) -> Result<String> {
 
 /// The server would round what is finer.
 fn micros(nanos: u64, column: &Column) -> Result<()> {
-    if nanos % 1_000 == 0 { Ok(()) } else { Err(unfit(column, "it is finer than a microsecond")) }
+    if nanos.is_multiple_of(1_000) { Ok(()) } else { Err(unfit(column, "it is finer than a microsecond")) }
 }

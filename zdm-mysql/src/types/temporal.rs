@@ -318,7 +318,7 @@ mod tests {
         fn every_time_is_read_as_it_was_packed(micros in -3_020_399_000_000_i64..=3_020_399_000_000) {
             let size = micros.unsigned_abs();
             let (seconds, fraction) = (size / 1_000_000, size % 1_000_000);
-            let clock = seconds / 3600 << 12 | seconds / 60 % 60 << 6 | seconds % 60;
+            let clock = (seconds / 3600) << 12 | (seconds / 60 % 60) << 6 | (seconds % 60);
             let packed = i64::try_from(clock << 24 | fraction).unwrap();
             let stored = (1_i64 << 47) + if micros < 0 { -packed } else { packed };
             let value = time(&stored.to_be_bytes()[2..], 6);

@@ -359,7 +359,8 @@ fn boundaries_are_told() {
 #[test]
 fn a_table_of_another_shape_stops_the_log() {
     let mysql = captures().pop().unwrap();
-    let changes: [(&str, fn(&mut Column)); 6] = [
+    type Change = fn(&mut Column);
+    let changes: [(&str, Change); 6] = [
         ("no longer", |column| column.native = column_type("bigint(20)", None).unwrap().0),
         ("NOT NULL", |column| column.nullable = !column.nullable),
         ("is signed now", |column| column.native = column_type("int(11) unsigned", None).unwrap().0),
