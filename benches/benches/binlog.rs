@@ -59,18 +59,16 @@ async fn written() -> Vec<(&'static str, u64, Bytes)> {
         .await;
     run("FLUSH BINARY LOGS").await;
     for thousand in 0..ROWS / 1_000 {
-        run(&format!(
-            "INSERT INTO bench.sbtest SELECT seq + {thousand} * 1000, seq * 7, REPEAT(MD5(seq), 4), REPEAT(MD5(seq), 2) \
-             FROM seq_1_to_1000"
-        ))
-        .await;
+        let row = |at: u64| format!("({at},{},'{:0>119}','{:0>59}')", at * 7, at * 31, at * 17);
+        let rows: Vec<_> = (1..=1_000).map(|at| row(thousand * 1_000 + at)).collect();
+        run(&format!("INSERT INTO bench.sbtest VALUES {}", rows.join(","))).await;
     }
     run("FLUSH BINARY LOGS").await;
-    run("CREATE PROCEDURE bench.go(n INT) BEGIN DECLARE i INT DEFAULT 1; WHILE i <= n DO \
-         UPDATE bench.sbtest SET k = k + 1 WHERE id = i; SET i = i + 1; END WHILE; END")
+    run(&format!(
+        "BEGIN NOT ATOMIC DECLARE i INT DEFAULT 1; WHILE i <= {UPDATES} DO \
+         UPDATE bench.sbtest SET k = k + 1 WHERE id = i; SET i = i + 1; END WHILE; END"
+    ))
     .await;
-    run("FLUSH BINARY LOGS").await;
-    run(&format!("CALL bench.go({UPDATES})")).await;
     run("FLUSH BINARY LOGS").await;
     let names = server.query("SHOW BINARY LOGS").await.expect("the logs");
     let folder = server.data_dir().expect("its folder");
@@ -78,7 +76,7 @@ async fn written() -> Vec<(&'static str, u64, Bytes)> {
         let name = names[names.len() - back][0].clone().expect("a name");
         filtered(&std::fs::read(folder.join(name)).expect("a log"))
     };
-    vec![("inserts", ROWS, read(4)), ("updates", UPDATES, read(2))]
+    vec![("inserts", ROWS, read(3)), ("updates", UPDATES, read(2))]
 }
 
 fn filtered(file: &[u8]) -> Bytes {
