@@ -3,11 +3,13 @@
 
 #[allow(dead_code, unused_imports, reason = "the rooms that use it are being built")]
 mod changes;
+mod checkpoint;
 pub mod config;
 #[allow(dead_code, unused_imports, reason = "as above")]
 mod connect;
 #[allow(dead_code, reason = "as above")]
 mod error;
+mod fence;
 #[allow(dead_code, reason = "as above")]
 mod position;
 #[allow(dead_code, reason = "as above")]

@@ -1,0 +1,27 @@
+//! Who is in the way of a hold, in words that help to find him.
+
+use mysql_async::prelude::Queryable;
+
+use crate::connect::Control;
+
+/// Transactions that are open and have written, the oldest first; XA
+/// transactions that are prepared and belong to no session among them (thread
+/// 0). The server shows them to users with the right PROCESS only.
+const TRANSACTIONS: &str = "SELECT CONCAT('connection ', trx_mysql_thread_id, ' (transaction open for ', \
+     TIMESTAMPDIFF(SECOND, trx_started, NOW()), ' s: ', \
+     COALESCE(NULLIF(LEFT(REGEXP_REPLACE(trx_query, '[[:space:]]+', ' '), 80), ''), 'idle'), ')') \
+     FROM information_schema.innodb_trx \
+     WHERE trx_rows_locked > 0 AND trx_mysql_thread_id NOT IN (CONNECTION_ID(), ?) \
+     ORDER BY trx_started LIMIT 5";
+
+/// Names who may keep connection `id` from holding; empty where that cannot
+/// be told.
+pub(super) async fn find(beside: &mut Control, id: u32) -> Vec<String> {
+    match beside.exec(TRANSACTIONS, (id,)).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::debug!(%error, "who is in the way is not known: the right PROCESS is missing?");
+            Vec::new()
+        }
+    }
+}
