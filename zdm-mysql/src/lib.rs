@@ -14,6 +14,7 @@ mod fence;
 mod position;
 #[allow(dead_code, reason = "as above")]
 mod schema;
+mod sink;
 #[allow(dead_code, unused_imports, reason = "as above")]
 mod types;
 #[allow(dead_code, reason = "as above")]
@@ -21,8 +22,11 @@ mod wire;
 
 #[doc(hidden)]
 pub use self::changes::offline;
+pub use self::checkpoint::MySqlCheckpoint;
 pub use self::config::MySqlConfig;
+pub use self::fence::MySqlFence;
 pub use self::schema::dialect::{MySqlConvert, MySqlDialect};
+pub use self::sink::MySqlSink;
 pub use self::types::MySqlEncoding;
 
 #[cfg(feature = "failpoints")]
