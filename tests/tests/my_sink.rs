@@ -12,8 +12,12 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use zdm_core::change::{BatchBuilder, Field, Value};
 use zdm_core::conformance::{self, Database, Harness, ITEMS, OTHERS, Open, PLAIN, Row, Statement};
-use zdm_core::connect::{Changes, RunName, Sink, Snapshot, Source, SourceCapabilities, StreamOptions};
+use zdm_core::connect::{
+    Changes, Epoch, Progress, Purpose, Record, RunName, Sink, Snapshot, Source, SourceCapabilities, Step,
+    StreamOptions, WriterOptions,
+};
 use zdm_core::schema::{
     Column, Constraint, ConstraintKind, DataType, Key, Schema, Selection, Table, TableName,
 };
@@ -228,4 +232,56 @@ async fn mariadb_keeps_the_contract_of_a_sink() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mysql_keeps_the_contract_of_a_sink_by_insert() {
     keeps_the_contract(MySqlOptions::mysql().version("9").local_infile(false)).await;
+}
+
+fn fields(id: i64, code: i64) -> Vec<Field<'static>> {
+    [Value::Int(id), Value::Int(code), Value::from("x".to_owned())].map(Field::Value).to_vec()
+}
+
+/// No server here checks a unique key at the end of a statement only; and none
+/// has a TRUNCATE that can be rolled back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn updates_swap_unique_values_and_a_truncate_waits_for_its_commit() {
+    let options = MySqlOptions::mariadb().version("10.11").durable(false);
+    let pool = Pool { options, idle: Arc::default() };
+    let database = pool.database().await.unwrap();
+    let sink = database.sink();
+    let run: RunName = "swap".parse().unwrap();
+    let schema =
+        Arc::new(Described(Flavor::MariaDb).describe(&Selection::new(["*.*"]).unwrap()).await.unwrap());
+    sink.prepare(&run, &schema, Step::Finished).await.unwrap();
+    let engine = Engine::new("test");
+    let at = |number: u32| Position::new(Engine::new("test"), number.to_string());
+    let mut record = Record::new(run.clone(), Identity::new(engine));
+    (record.start, record.position) = (Some(at(0)), Some(at(0)));
+    sink.checkpoint().unwrap().create(&record).await.unwrap();
+    let step = |n: u32| Progress::Stream { from: at(n), to: at(n + 1), changes: 1, goals: Vec::new() };
+    let items = schema.tables.iter().find(|table| table.name.name == ITEMS).unwrap();
+    let options = || WriterOptions::new(run.clone(), Epoch(1), Purpose::Apply, Arc::clone(&schema));
+
+    let mut writer = sink.writer(options()).await.unwrap();
+    let mut batch = BatchBuilder::new();
+    batch.insert(items, fields(1, 10)).unwrap();
+    batch.insert(items, fields(2, 20)).unwrap();
+    writer.write(batch.finish()).await.unwrap();
+    writer.commit(step(0)).await.unwrap();
+    let mut batch = BatchBuilder::new();
+    batch.update(items, None::<Vec<Field<'_>>>, fields(1, 20)).unwrap();
+    batch.update(items, None::<Vec<Field<'_>>>, fields(2, 10)).unwrap();
+    writer.write(batch.finish()).await.unwrap();
+    writer.commit(step(1)).await.unwrap();
+    let swapped = [(1, 20), (2, 10)].map(|(id, code)| Row { id, code, body: "x".to_owned() });
+    let rows = async || {
+        let mut rows = database.rows(ITEMS).await.unwrap();
+        rows.sort();
+        rows
+    };
+    assert_eq!(rows().await, swapped);
+
+    let mut batch = BatchBuilder::new();
+    batch.truncate(vec![Arc::clone(items)]);
+    writer.write(batch.finish()).await.unwrap();
+    writer.flush().await.unwrap();
+    drop(writer);
+    assert_eq!(rows().await, swapped);
 }
