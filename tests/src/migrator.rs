@@ -1,12 +1,13 @@
 //! The migrating process, from outside: started, listened to, killed.
 
 use std::process::Stdio;
+use std::time::Instant;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::within;
+use crate::{PATIENCE, within};
 
 /// How a migrating process is started.
 #[derive(Debug, Clone)]
@@ -66,7 +67,7 @@ impl Plan {
             .unwrap();
         let out = BufReader::new(child.stdout.take().unwrap()).lines();
         let orders = child.stdin.take().unwrap();
-        Migrator { child, orders, out, status: Value::Null, last: Value::Null }
+        Migrator { child, orders, out, status: Value::Null, last: Value::Null, follows: false }
     }
 
     /// Starts it and waits for its end.
@@ -83,6 +84,8 @@ pub struct Migrator {
     out: Lines<BufReader<ChildStdout>>,
     status: Value,
     last: Value,
+    /// Whether it has said that it follows.
+    follows: bool,
 }
 
 impl Migrator {
@@ -96,8 +99,12 @@ impl Migrator {
         self.until(|event, _| event["event"] == "status" && wanted(&event["status"])).await.is_some()
     }
 
-    /// Waits until the target shows true states of the source.
+    /// Waits until the target shows true states of the source; at once when
+    /// the process has said so before, while something else was waited for.
     pub async fn following(&mut self) {
+        if self.follows {
+            return;
+        }
         assert!(self.event("following").await.is_some(), "the process ended: {}", self.last);
     }
 
@@ -161,15 +168,20 @@ impl Migrator {
         &self.status
     }
 
+    /// Bounded as a whole too: a process that only says its status over and
+    /// over has come to nothing.
     async fn until(&mut self, wanted: impl Fn(&Value, &Self) -> bool + Send) -> Option<Value> {
+        let started = Instant::now();
         loop {
             let line =
                 within(&format!("an event behind {}", self.status), self.out.next_line()).await.unwrap()?;
+            assert!(started.elapsed() < 3 * PATIENCE, "nothing came but {}", self.status);
             // A line that is cut off is the last one of a process that was killed.
             let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
             if event["event"] == "status" {
                 self.status = event["status"].clone();
             } else {
+                self.follows |= event["event"] == "following";
                 self.last = event.clone();
             }
             if wanted(&event, self) {

@@ -17,6 +17,7 @@ use zdm_servers::proxy::{Cut, Direction};
 use zdm_tests::load::{Load, LoadOptions, SCHEMA, seed};
 use zdm_tests::migrator::{End, Migrator};
 use zdm_tests::pair::{Case, Pair};
+use zdm_tests::within;
 
 fn variable(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -117,6 +118,42 @@ async fn killed_at_every_failpoint_it_goes_on() {
     let (case, load) = application(&pair, "failpoints", 12).await;
     for point in FAILPOINTS {
         assert_eq!(case.plan().with("kill-at", point).run().await, End::Killed, "{point}");
+    }
+    finish(&case, load).await;
+}
+
+/// Answers that may still be under way when COMMIT is sent, and one byte of
+/// its own: it has happened.
+const INTO_THE_ANSWER: u64 = 12;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_that_nobody_heard_of_are_neither_lost_nor_doubled() {
+    let pair = Pair::start().await;
+    let (case, load) = application(&pair, "unheard", 12).await;
+    let source = Proxy::start(pair.source.host(), pair.source.port()).await.unwrap();
+    let target = Proxy::start(pair.target.host(), pair.target.port()).await.unwrap();
+    for (nth, direction, bytes, killed) in [
+        // Chunks.
+        (3, Direction::FromServer, INTO_THE_ANSWER, true),
+        (2, Direction::ToServer, 0, true),
+        (2, Direction::FromServer, INTO_THE_ANSWER, false),
+        // Changes.
+        (2, Direction::FromServer, INTO_THE_ANSWER, false),
+        (2, Direction::ToServer, 0, false),
+    ] {
+        let plan = case.plan_through(&source, &target).with("jobs", 1);
+        let mut migrator = plan.with("hold-at", format!("sink::advanced:{nth}")).start();
+        migrator.held().await;
+        target.cut_after(direction, bytes);
+        migrator.go().await;
+        within("the cut", target.spent(direction)).await;
+        if killed {
+            migrator.kill().await;
+            continue;
+        }
+        migrator.following().await;
+        arrived(&case, &load, &mut migrator).await;
+        assert_eq!(migrator.stop().await, done("stopped"));
     }
     finish(&case, load).await;
 }
