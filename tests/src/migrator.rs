@@ -163,6 +163,14 @@ impl Migrator {
         }
     }
 
+    /// The most memory that it has held so far, in MiB.
+    #[cfg(target_os = "linux")]
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+
     /// The last status that was heard.
     pub fn last_status(&self) -> &Value {
         &self.status

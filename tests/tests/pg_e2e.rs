@@ -15,7 +15,7 @@ use std::time::Duration;
 use zdm_servers::Proxy;
 use zdm_servers::proxy::{Cut, Direction};
 use zdm_tests::load::{Load, LoadOptions, SCHEMA, seed};
-use zdm_tests::migrator::{End, Migrator};
+use zdm_tests::migrator::{End, Migrator, Plan};
 use zdm_tests::pair::{Case, Pair};
 use zdm_tests::within;
 
@@ -151,6 +151,31 @@ async fn commits_that_nobody_heard_of_are_neither_lost_nor_doubled() {
             migrator.kill().await;
             continue;
         }
+        migrator.following().await;
+        arrived(&case, &load, &mut migrator).await;
+        assert_eq!(migrator.stop().await, done("stopped"));
+    }
+    finish(&case, load).await;
+}
+
+/// The target hangs: connections stand, and nothing comes back. What it was
+/// told before is done after others have taken over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_says_nothing_more_is_given_up() {
+    let pair = Pair::start().await;
+    let (case, load) = application(&pair, "silent", 12).await;
+    let target = Proxy::start(pair.target.host(), pair.target.port()).await.unwrap();
+    let direct = case.target.url();
+    let more = if direct.contains('?') { '&' } else { '?' };
+    let url = format!("{}{more}answer_timeout=2&connect_timeout=2", target.url(&direct));
+    let plan = Plan::new(&case.source.url(), &url).with("run", &case.name).with("jobs", 1);
+    for nth in [2, 3] {
+        let mut migrator = plan.clone().with("hold-at", format!("sink::advanced:{nth}")).start();
+        migrator.held().await;
+        target.black_hole();
+        migrator.go().await;
+        assert!(migrator.status(|status| status["retries"].as_u64() > Some(0)).await);
+        target.heal().await.unwrap();
         migrator.following().await;
         arrived(&case, &load, &mut migrator).await;
         assert_eq!(migrator.stop().await, done("stopped"));

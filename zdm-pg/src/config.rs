@@ -65,6 +65,7 @@ pub struct PgConfig {
     application_name: String,
     options: Option<String>,
     connect_timeout: Duration,
+    answer_timeout: Duration,
     keepalive: Option<Keepalive>,
     slot: Option<String>,
     publication: Option<String>,
@@ -166,6 +167,12 @@ impl PgConfig {
     /// The limit for one attempt to connect, authentication included.
     pub fn connect_timeout(&self) -> Duration {
         self.connect_timeout
+    }
+
+    /// How long an answer may be due before the server is asked, over another
+    /// connection, whether it still works on it.
+    pub fn answer_timeout(&self) -> Duration {
+        self.answer_timeout
     }
 
     /// The replication slot of a run that reads changes here.

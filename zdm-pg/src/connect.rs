@@ -2,17 +2,20 @@
 //! `wire` opened, in a session that agrees with the replication connection on
 //! how values look.
 
+mod pulse;
 pub(crate) mod quote;
+mod watch;
 
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
 use std::task::ready;
 
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_postgres::config::{ChannelBinding as ClientBinding, SslMode as ClientSslMode, SslNegotiation};
 use tokio_postgres::{AsyncMessage, Client, Config};
 use zdm_core::{Error, ErrorKind, Result};
 
+use self::pulse::{Felt, Pulse};
 use crate::config::{ChannelBinding, PgConfig};
 use crate::error::{self, OrPg};
 use crate::wire::{Ready, Stream, session};
@@ -23,6 +26,8 @@ use crate::wire::{Ready, Stream, session};
 pub(crate) struct Control {
     client: Client,
     driver: JoinHandle<()>,
+    pulse: Pulse,
+    watcher: Option<AbortHandle>,
     server_version_num: u32,
     process_id: i32,
     config: PgConfig,
@@ -32,11 +37,27 @@ impl Control {
     /// Connects, logs in and settles the session, all within
     /// `connect_timeout`. `purpose` shows in `pg_stat_activity`.
     ///
+    /// It is watched: an answer that the server no longer works on is not
+    /// waited for (see [`watch`]).
+    ///
     /// # Errors
     ///
     /// `Connection`, `Timeout`, `Authentication`, `NotFound` (the database),
     /// `Config` (TLS), `Protocol`.
     pub(crate) async fn connect(config: &PgConfig, purpose: &str) -> Result<Self> {
+        let mut control = Self::open(config, purpose).await?;
+        let watch = watch::watch(
+            config.clone(),
+            control.process_id,
+            control.pulse.clone(),
+            control.driver.abort_handle(),
+        );
+        control.watcher = Some(tokio::spawn(watch).abort_handle());
+        Ok(control)
+    }
+
+    /// The same without a watcher.
+    async fn open(config: &PgConfig, purpose: &str) -> Result<Self> {
         Stream::with_login(config, None, |stream| Self::start(stream, config, purpose)).await
     }
 
@@ -58,6 +79,7 @@ impl Control {
         if let Some(password) = config.password() {
             client.password(password.expose());
         }
+        let (stream, pulse) = Felt::new(stream);
         let (client, mut connection) = client.connect_raw(stream, Ready).await.map_err(error::from_client)?;
         let version = connection.parameter("server_version").and_then(session::version_num);
         let server_version_num =
@@ -83,7 +105,15 @@ impl Control {
             }
         });
         // Aborts the driver also when what follows fails.
-        let mut control = Self { client, driver, server_version_num, process_id: 0, config: config.clone() };
+        let mut control = Self {
+            client,
+            driver,
+            pulse,
+            watcher: None,
+            server_version_num,
+            process_id: 0,
+            config: config.clone(),
+        };
         let late = session::late_settings(server_version_num);
         if !late.is_empty() {
             control.batch_execute(late).await.during("connect.settle")?;
@@ -154,5 +184,8 @@ impl DerefMut for Control {
 impl Drop for Control {
     fn drop(&mut self) {
         self.driver.abort();
+        if let Some(watcher) = &self.watcher {
+            watcher.abort();
+        }
     }
 }

@@ -43,6 +43,7 @@
 //! |---|---|---|
 //! | `slot`, `publication` | `zdm_<run>` | their names at the source |
 //! | `schema` | `zdm` | the schema of our own tables |
+//! | `answer_timeout` | 60 s | how long an answer may be due before the server is asked whether it still works on it |
 //! | `begin_timeout` | 600 s | how long a start waits for transactions in progress |
 //! | `status_interval` | 10 s | how often the server hears how far we have come |
 //!

@@ -55,6 +55,8 @@ pub struct PgConfigBuilder {
     pub(super) options: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", with = "seconds")]
     pub(super) connect_timeout: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "seconds")]
+    pub(super) answer_timeout: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) keepalives: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none", with = "seconds")]
@@ -123,6 +125,12 @@ setters! {
     options: String;
     /// The limit for one attempt to connect. Default: 10 s.
     connect_timeout: Duration;
+    /// How long a session is silent, though an answer is due, before the
+    /// server is asked over another connection whether it still works on it.
+    /// If not, or if it cannot be reached, the session is given up as a lost
+    /// connection; a statement that works may take as long as it likes.
+    /// Default: 60 s.
+    answer_timeout: Duration;
     /// Whether silent TCP peers are probed. Default: yes.
     keepalives: bool;
     /// Silence before the first probe. Default: 60 s.
@@ -209,6 +217,10 @@ impl PgConfigBuilder {
             )?,
             options: self.options.map(|options| text("options", options)).transpose()?,
             connect_timeout: positive("connect_timeout", self.connect_timeout)?,
+            answer_timeout: positive(
+                "answer_timeout",
+                self.answer_timeout.or(Some(Duration::from_secs(60))),
+            )?,
             keepalive,
             slot: self.slot.map(slot_name).transpose()?,
             publication: self.publication.map(|name| object_name("publication", name)).transpose()?,
@@ -270,6 +282,7 @@ impl From<PgConfig> for PgConfigBuilder {
             application_name: Some(config.application_name),
             options: config.options,
             connect_timeout: Some(config.connect_timeout),
+            answer_timeout: Some(config.answer_timeout),
             keepalives: Some(config.keepalive.is_some()),
             keepalives_idle: config.keepalive.map(|k| k.idle),
             keepalives_interval: config.keepalive.map(|k| k.interval),

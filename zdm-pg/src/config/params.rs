@@ -70,6 +70,7 @@ impl PgConfigBuilder {
             }
             "options" => self.options = Some(value.to_owned()),
             "connect_timeout" => self.connect_timeout = Some(seconds("connect_timeout", value)?),
+            "answer_timeout" => self.answer_timeout = Some(seconds("answer_timeout", value)?),
             "keepalives" => self.keepalives = Some(value != "0"),
             "keepalives_idle" => self.keepalives_idle = Some(seconds("keepalives_idle", value)?),
             "keepalives_interval" => self.keepalives_interval = Some(seconds("keepalives_interval", value)?),

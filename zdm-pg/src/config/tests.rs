@@ -19,7 +19,8 @@ fn bare(text: &str) -> Result<PgConfig> {
 fn a_url_says_everything() {
     let config = bare(
         "postgresql://us%40er:p%40ss%2Fw@[::1]:5433/my%20db?sslmode=verify-ca&sslrootcert=/ca.pem&sslcert=/c&sslkey=/k\
-         &application_name=mover&connect_timeout=3&options=-c%20work_mem%3D4MB&slot=s1&channel_binding=require",
+         &application_name=mover&connect_timeout=3&options=-c%20work_mem%3D4MB&slot=s1&channel_binding=require\
+         &answer_timeout=7",
     )
     .unwrap();
     assert_eq!((config.host(), config.port()), ("::1", 5433));
@@ -30,6 +31,7 @@ fn a_url_says_everything() {
     assert_eq!(config.client_cert().unwrap().1, Path::new("/k"));
     assert_eq!(config.options(), Some("-c work_mem=4MB"));
     assert_eq!(config.connect_timeout(), Duration::from_secs(3));
+    assert_eq!(config.answer_timeout(), Duration::from_secs(7));
     assert_eq!(config.slot(), Some("s1"));
     assert_eq!(config.channel_binding(), ChannelBinding::Require);
 }
@@ -88,6 +90,7 @@ fn refuses_what_cannot_work_and_says_what_to_do() {
         ("postgres://u@h/d?slot=Upper", "lower case letters"),
         ("postgres://u@h/d?schema=pg_zdm", "choose another name"),
         ("postgres://u@h/d?connect_timeout=0", "more than zero"),
+        ("postgres://u@h/d?answer_timeout=0", "more than zero"),
         ("postgres://u%00@h/d", "zero byte"),
         ("postgres://u%zz@h/d", "%25"),
         ("nonsense", "key=value"),

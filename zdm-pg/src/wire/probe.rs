@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures::SinkExt as _;
 use zdm_core::{Position, Result};
 
 use super::{Connection, CopyBoth, Frame, Frames};
@@ -147,6 +148,18 @@ impl Sql {
             tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
             _ => None,
         }))
+    }
+
+    /// A COPY that pauses between its pieces. Gives the rows the server took.
+    pub async fn copy(&self, sql: &str, pieces: &[&'static str], pause: Duration) -> Result<u64> {
+        let mut copy = Box::pin(self.0.copy_in::<_, bytes::Bytes>(sql).await.during("probe.copy")?);
+        for piece in pieces {
+            tokio::time::sleep(pause).await;
+            copy.send(bytes::Bytes::from_static(piece.as_bytes())).await.during("probe.copy")?;
+            copy.flush().await.during("probe.copy")?;
+        }
+        tokio::time::sleep(pause).await;
+        copy.as_mut().finish().await.during("probe.copy")
     }
 
     pub async fn cancel(&self) -> Result<()> {

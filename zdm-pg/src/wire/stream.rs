@@ -196,12 +196,12 @@ impl TlsStream for Stream {
 #[derive(Debug)]
 pub(crate) struct Ready;
 
-impl TlsConnect<Stream> for Ready {
-    type Stream = Stream;
+impl<S: TlsStream + Unpin> TlsConnect<S> for Ready {
+    type Stream = S;
     type Error = io::Error;
-    type Future = ReadyFuture<io::Result<Stream>>;
+    type Future = ReadyFuture<io::Result<S>>;
 
-    fn connect(self, stream: Stream) -> Self::Future {
+    fn connect(self, stream: S) -> Self::Future {
         ready(Ok(stream))
     }
 }
