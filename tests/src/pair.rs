@@ -26,6 +26,17 @@ impl Pair {
         Self::start_with(from, to, source).await
     }
 
+    /// Starts the oldest source whose partitioned tables can be moved (13), and
+    /// the newest target, of those that can be had here.
+    pub async fn oldest_to_newest() -> Self {
+        let pair = Self::start_with(Version::Oldest, Version::Newest, |options| options).await;
+        if pair.source.major().await.unwrap() >= 13 {
+            return pair;
+        }
+        drop(pair);
+        Self::start_with(Version::Major(13), Version::Newest, |options| options).await
+    }
+
     async fn start_with(from: Version, to: Version, source: impl FnOnce(PgOptions) -> PgOptions) -> Self {
         // A slot logs a snapshot of what runs at most this often.
         let options =
