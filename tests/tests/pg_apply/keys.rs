@@ -50,6 +50,18 @@ fn keys_swap_and_move_with_the_cells_that_the_log_left_out() {
         // What is not there cannot be carried, and nothing is made up.
         let error = case.apply(|log| log.update(&t, key(5), [n(6), n(1), SAME]).unwrap()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        // Nor is a change passed over whose row is missing, by itself or beside cells that are carried.
+        for moves in [false, true] {
+            case.at.store(1, Ordering::Relaxed);
+            let lost = case.apply(|log| {
+                log.update(&t, Old::None, [n(5), n(1), SAME]).unwrap();
+                if moves {
+                    log.update(&t, key(8), [n(9), n(71), SAME]).unwrap();
+                }
+            });
+            let error = lost.await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        }
         case.expect("SELECT count(*) FROM t", &["3"]).await;
     });
 }
@@ -111,6 +123,15 @@ fn respelled_keys_are_one_row_with_the_new_spelling() {
         // An update under the log's spelling finds the row and respells it.
         case.apply(|log| log.update(&c, None::<[Field<'_>; 2]>, [s("B"), SAME]).unwrap()).await.unwrap();
         case.expect("SELECT * FROM c ORDER BY k", &["A|1", "B|newer"]).await;
+        // Nothing has to be carried: what goes and what comes are one row all the same.
+        case.apply(|log| {
+            log.update(&m, Some([d("1.00"), SAME]), [d("1.000"), s("whole")]).unwrap();
+            log.update(&c, Some([s("A"), SAME]), [s("a"), s("whole")]).unwrap();
+        })
+        .await
+        .unwrap();
+        case.expect("SELECT * FROM m ORDER BY k", &["1.000|whole", "2.0|x"]).await;
+        case.expect("SELECT * FROM c ORDER BY k", &["a|whole", "B|newer"]).await;
     });
 }
 

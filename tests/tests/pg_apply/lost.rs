@@ -191,6 +191,31 @@ fn whoever_goes_on_waits_for_a_commit_that_is_still_under_way() {
     });
 }
 
+/// Else it would be taken for one that is not done, and copied again.
+#[test]
+fn whoever_goes_on_waits_for_a_chunk_that_is_still_under_way() {
+    test(async {
+        let (case, proxy) = through_proxy(planned(TABLES).await).await;
+        case.database.execute(SLOW).await.unwrap();
+        let held = case.database.connect().await.unwrap();
+        held.batch_execute("SELECT pg_advisory_lock(7)").await.unwrap();
+        let f = keyless();
+        let mut writer = case.writer(Purpose::Load, 1).await.unwrap();
+        writer.write(batch(|log| log.insert(&f, [n(0), s("same")]).unwrap())).await.unwrap();
+        let committing = tokio::spawn(async move { writer.commit(done(0)).await });
+        waiting(&case, "1").await;
+        proxy.cut(Cut::Reset).await;
+        committing.await.unwrap().unwrap_err();
+        let (checkpoint, run) = (Arc::clone(&case.checkpoint), case.run.clone());
+        let raising = tokio::spawn(async move { checkpoint.raise(&run).await });
+        tokio::time::timeout(PATIENCE, waiting(&case, "2")).await.expect("it waits for what is under way");
+        held.batch_execute("SELECT pg_advisory_unlock(7)").await.unwrap();
+        let state = raising.await.unwrap().unwrap();
+        assert!(state.chunks[0].done.is_some());
+        case.expect("SELECT * FROM f", &["0|same"]).await;
+    });
+}
+
 #[test]
 fn whoever_did_not_wait_can_double_nothing() {
     test(async {

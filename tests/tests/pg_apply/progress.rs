@@ -55,9 +55,9 @@ fn raising_waits_for_a_commit_under_way_and_chunk_writers_do_not_wait_for_each_o
         let waits = "SELECT count(*) FROM pg_stat_activity
                      WHERE datname = current_database() AND wait_event_type = 'Lock'";
         while case.rows(waits).await != ["1"] {
+            assert!(!raising.is_finished(), "it does not wait");
             tokio::task::yield_now().await;
         }
-        assert!(!raising.is_finished());
         other
             .batch_execute("UPDATE zdm.chunk SET done = true, after = '0/1' WHERE number = 2; COMMIT")
             .await
