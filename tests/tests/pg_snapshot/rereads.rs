@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use zdm_core::ErrorKind;
 use zdm_core::change::{Batch, BatchBuilder, Field, Value, Xid};
 use zdm_core::schema::Table;
 use zdm_servers::postgres::{Database, PgOptions, Postgres};
@@ -61,6 +62,36 @@ async fn a_moment_older_than_a_rewrite_of_a_table_is_not_used_for_it() {
     fixture.db.execute("TRUNCATE u; INSERT INTO u VALUES (1, 'again')").await.unwrap();
     let (rows, _) = fixture.snapshot.reread(u, &keys(u, &[1]), &[]).await.unwrap();
     assert_eq!(values(&rows), ["again"]);
+}
+
+/// The same while it happens: what the catalog shows is not yet true.
+#[tokio::test]
+async fn a_rewrite_under_way_is_waited_for_before_a_moment_is_used() {
+    let fixture = Fixture::new("rewrite_under_moment", TABLES).await;
+    let (t, u) = (fixture.table("t"), fixture.table("u"));
+    fixture.snapshot.reread(t, &keys(t, &[1]), &[]).await.unwrap();
+    let session = fixture.db.connect().await.unwrap();
+    session.batch_execute("BEGIN; TRUNCATE u; INSERT INTO u VALUES (1, 'again')").await.unwrap();
+    let wanted = keys(u, &[1]);
+    let read = fixture.snapshot.reread(u, &wanted, &[]);
+    let finish = async {
+        fixture
+            .until("SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'u'::regclass AND NOT granted)")
+            .await;
+        session.batch_execute("COMMIT").await.unwrap();
+    };
+    let (read, ()) = tokio::join!(read, finish);
+    assert_eq!(values(&read.unwrap().0), ["again"]);
+}
+
+#[tokio::test]
+async fn a_table_that_changed_behind_a_moment_is_refused() {
+    let fixture = Fixture::new("changed_behind_moment", TABLES).await;
+    let (t, u) = (fixture.table("t"), fixture.table("u"));
+    fixture.snapshot.reread(t, &keys(t, &[1]), &[]).await.unwrap();
+    fixture.db.execute("ALTER TABLE u ADD w int").await.unwrap();
+    let error = fixture.snapshot.reread(u, &keys(u, &[1]), &[]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SchemaChanged, "{error}");
 }
 
 /// Its row would be taken for gone, and nothing would bring it again.
