@@ -66,6 +66,39 @@ async fn the_copy_and_the_changes_meet() {
     .await;
 }
 
+/// A row that is read again comes from a moment ahead of the stream, here
+/// from one in which it has another key. Up to that moment the log speaks of a row
+/// that the target lacks, also to a process that did not read it itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_read_again_moves_the_consistent_point_on() {
+    let pair = Pair::start().await;
+    for killed in [false, true] {
+        let case = pair.case(if killed { "ahead_killed" } else { "ahead_on" }, TABLE).await;
+        let plan = case.plan().with("jobs", 1).until_caught_up();
+        let copying = plan.clone().with("kill-at", "copy::after_commit:2");
+        assert_eq!(copying.run().await, End::Killed);
+        // Into a chunk that was copied, from one that was not; and not at
+        // once behind the first chunk, which is not all of the copy.
+        case.sql("UPDATE t SET n = -1 WHERE id = 2").await;
+        case.sql("UPDATE t SET id = -id WHERE id = 95").await;
+        let copied = plan.clone().with("kill-at", "attempt::keyed:1");
+        assert_eq!(copied.run().await, End::Killed);
+        // Behind all that the copy has seen, in commits of their own.
+        for sql in [
+            "UPDATE t SET n = 0 WHERE id = 1",
+            "UPDATE t SET n = 0 WHERE id = -95",
+            "UPDATE t SET id = 5000 WHERE id = -95",
+        ] {
+            case.sql(sql).await;
+        }
+        if killed {
+            let applied = plan.clone().with("kill-at", "follow::after_commit:1");
+            assert_eq!(applied.run().await, End::Killed);
+        }
+        arrives(&case).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_with_no_key_has_each_row_once() {
     let pair = Pair::start().await;
