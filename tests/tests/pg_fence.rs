@@ -32,7 +32,9 @@ struct Home {
 async fn home(name: &str) -> Home {
     let (server, owner) = SERVER
         .get_or_init(|| async {
-            let options = PgOptions::new().setting("max_prepared_transactions", 5);
+            // Nobody but who asks for it flushes the log.
+            let options =
+                PgOptions::new().setting("max_prepared_transactions", 5).setting("wal_writer_delay", "10s");
             let server = Postgres::start(options).await.unwrap();
             let owner = server.create_user("mover", "").await.unwrap();
             (server, owner)
@@ -403,6 +405,17 @@ async fn the_record_is_swapped_only_if_it_is_what_was_expected() {
     let refused = async |old, new| fence.swap(run, old, new).await.unwrap_err().kind();
     assert_eq!(refused(None, Some(&two)).await, ErrorKind::Fenced);
     assert_eq!(refused(Some(&two), Some(&one)).await, ErrorKind::Fenced);
+    // Whatever it is that has changed: the epoch is another process's word.
+    let others = [
+        SwitchRecord { epoch: Epoch(one.epoch.0 + 1), ..one.clone() },
+        SwitchRecord { state: SwitchState::Requested, ..one.clone() },
+        SwitchRecord { target: "another".to_owned(), ..one.clone() },
+        SwitchRecord { lease_until: one.lease_until + 1, ..one.clone() },
+    ];
+    for other in &others {
+        assert_eq!(refused(Some(other), Some(&two)).await, ErrorKind::Fenced, "{other:?}");
+        assert_eq!(refused(Some(other), None).await, ErrorKind::Fenced, "{other:?}");
+    }
     fence.swap(run, Some(&one), Some(&two)).await.unwrap();
     assert_eq!(fence.record(run).await.unwrap(), Some(two.clone()));
     assert_eq!(refused(Some(&one), None).await, ErrorKind::Fenced);

@@ -146,3 +146,17 @@ async fn a_changed_table_stops_the_stream_after_what_came_before() {
     assert_eq!(error.kind(), ErrorKind::SchemaChanged);
     assert!(error.to_string().contains("column v was added"), "{error}");
 }
+
+/// From here on the log does not say of which row a change of the key is.
+#[tokio::test]
+async fn another_replica_identity_stops_the_stream() {
+    let sql = "CREATE TABLE t (id int PRIMARY KEY, u int NOT NULL UNIQUE)";
+    let source = Source::new(server().await, "identity", sql, &["t"]).await;
+    let start = source.begin().await;
+    source.db.execute("INSERT INTO t VALUES (1, 1)").await.unwrap();
+    source.db.execute("ALTER TABLE t REPLICA IDENTITY USING INDEX t_u_key").await.unwrap();
+    source.db.execute("UPDATE t SET id = 2").await.unwrap();
+    let error = error(&mut source.open(&start).await.unwrap()).await;
+    assert_eq!(error.kind(), ErrorKind::SchemaChanged);
+    assert!(error.to_string().contains("replica identity was changed"), "{error}");
+}
