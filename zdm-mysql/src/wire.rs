@@ -34,6 +34,7 @@ mod tls;
 pub(crate) use self::connection::Connection;
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use self::dump::Dump;
+pub(crate) use self::reader::Reader;
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use self::request::{From, Request};
 #[allow(unused_imports, reason = "as above")]

@@ -92,6 +92,9 @@ pub struct Column {
     pub on_update: Option<String>,
     /// What computes it, if nobody writes it.
     pub generated: Option<Generated>,
+    /// Whether `SELECT *` leaves it out (MySQL's and MariaDB's `INVISIBLE`).
+    #[serde(default)]
+    pub invisible: bool,
     /// Whether the engine numbers it.
     pub identity: Option<Identity>,
     /// Its collation, where it is not the database's own.
@@ -120,6 +123,7 @@ impl Column {
             neutral: None,
             on_update: None,
             generated: None,
+            invisible: false,
             identity: None,
             collation: None,
             charset: None,

@@ -1,6 +1,8 @@
 //! A replication connection before the log streams: greeting, login, and the
 //! few statements that settle the session.
 
+mod select;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 use zdm_core::{Error, ErrorKind, Result};
 

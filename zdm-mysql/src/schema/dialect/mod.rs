@@ -20,6 +20,8 @@ use crate::connect::{Control, Server};
 use crate::error::OrMy;
 use crate::position::ENGINE;
 
+pub(crate) use self::words::SYNTAX;
+
 /// Offers the language of a MySQL or MariaDB server.
 #[derive(Debug, Clone)]
 pub struct MySqlConvert {

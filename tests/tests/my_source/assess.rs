@@ -1,0 +1,159 @@
+//! Every rule of the assessment is tripped by what it is about.
+
+use std::collections::BTreeSet;
+
+use mysql_async::prelude::Queryable;
+use zdm_core::connect::{Finding, Role, Severity, Source as _};
+use zdm_mysql::MySqlSource;
+use zdm_servers::mysql::{MySql, MySqlOptions, User};
+
+use super::fixture::{config, each, shop};
+
+async fn findings(source: &MySqlSource) -> Vec<Finding> {
+    let schema = source.describe(&shop()).await.unwrap();
+    let assess = source.capabilities().assess.unwrap();
+    assess.assess(Role::Source, &"run".parse().unwrap(), &schema).await.unwrap()
+}
+
+async fn server(options: MySqlOptions, sql: &str) -> (MySql, MySqlSource) {
+    let server = MySql::start(options.database("shop")).await.unwrap();
+    server.database("shop").execute(sql).await.unwrap();
+    let source = MySqlSource::new(config(&server).build().unwrap());
+    (server, source)
+}
+
+fn codes(findings: &[Finding]) -> BTreeSet<(Severity, &str)> {
+    findings.iter().map(|finding| (finding.severity, finding.code.as_str())).collect()
+}
+
+#[tokio::test]
+async fn a_sound_server_has_nothing_in_the_way() {
+    for options in each() {
+        let (server, source) = server(options, "CREATE TABLE t (id INT PRIMARY KEY)").await;
+        let found = findings(&source).await;
+        assert!(found.iter().all(|finding| finding.severity == Severity::Note), "{found:?}");
+        server.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn settings_are_told() {
+    for options in each() {
+        let (server, source) = server(options, "CREATE TABLE t (id INT PRIMARY KEY)").await;
+        let is_mariadb = server.version().await.unwrap().contains("MariaDB");
+        let mut rules = vec![
+            ("sync_binlog", "0", Severity::Warning, "sync_binlog"),
+            ("innodb_flush_log_at_trx_commit", "2", Severity::Warning, "innodb_flush_log_at_trx_commit"),
+            ("binlog_row_image", "'MINIMAL'", Severity::Blocker, "binlog_row_image"),
+            ("binlog_row_image", "'NOBLOB'", Severity::Warning, "binlog_row_image"),
+            ("binlog_expire_logs_seconds", "600", Severity::Warning, "binlog_retention"),
+        ];
+        if is_mariadb {
+            rules.push(("binlog_format", "'STATEMENT'", Severity::Blocker, "binlog_format"));
+        } else {
+            rules.push((
+                "binlog_row_value_options",
+                "'PARTIAL_JSON'",
+                Severity::Warning,
+                "binlog_row_value_options",
+            ));
+        }
+        for (name, value, severity, code) in rules {
+            let before = server.value(&format!("SELECT @@global.{name}")).await.unwrap();
+            server.execute(&format!("SET GLOBAL {name} = {value}")).await.unwrap();
+            let found = findings(&source).await;
+            assert!(codes(&found).contains(&(severity, code)), "{name} {found:?}");
+            let before = if before.parse::<i64>().is_ok() { before } else { format!("'{before}'") };
+            server.execute(&format!("SET GLOBAL {name} = {before}")).await.unwrap();
+        }
+        server.close().await.unwrap();
+    }
+    let (server, source) =
+        self::server(each()[0].clone().binlog(false), "CREATE TABLE t (id INT PRIMARY KEY)").await;
+    assert!(codes(&findings(&source).await).contains(&(Severity::Blocker, "log_bin")));
+    server.close().await.unwrap();
+    let options = each()[1].clone().gtids(false).setting("binlog_ignore_db", "shop");
+    let (server, source) = self::server(options, "CREATE TABLE t (id INT PRIMARY KEY)").await;
+    let found = findings(&source).await;
+    assert!(
+        codes(&found)
+            .is_superset(&[(Severity::Note, "gtid_mode"), (Severity::Blocker, "binlog_filter")].into())
+    );
+    server.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn tables_and_transactions_are_told() {
+    let sql = "
+        CREATE TABLE t (id INT PRIMARY KEY);
+        CREATE TABLE child (id INT PRIMARY KEY, t INT, FOREIGN KEY (t) REFERENCES t (id) ON DELETE CASCADE);
+        CREATE TABLE old (id INT PRIMARY KEY) ENGINE=MyISAM;
+        CREATE TABLE bare (id INT);
+        CREATE VIEW v AS SELECT 1";
+    for options in each() {
+        let (server, source) = server(options, sql).await;
+        let is_mariadb = server.version().await.unwrap().contains("MariaDB");
+        let mut conn = server.database("shop").connect().await.unwrap();
+        conn.query_drop("XA START 'x'; INSERT INTO t VALUES (1); XA END 'x'; XA PREPARE 'x'").await.unwrap();
+        let found = findings(&source).await;
+        let wanted = [
+            (Severity::Blocker, "engine"),
+            (Severity::Warning, "full_row"),
+            (Severity::Note, "not_moved"),
+            (Severity::Warning, "prepared_transaction"),
+        ];
+        assert!(codes(&found).is_superset(&wanted.into()), "{found:?}");
+        // MySQL 9.7 logs what a cascade does.
+        assert_eq!(codes(&found).contains(&(Severity::Blocker, "cascade")), is_mariadb, "{found:?}");
+        assert!(found.is_sorted_by_key(|finding| std::cmp::Reverse(finding.severity)));
+        conn.query_drop("XA ROLLBACK 'x'").await.unwrap();
+        server.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn each_missing_right_is_told_with_its_grant() {
+    for options in each() {
+        let user = User::new("mover", "secret").rights("SELECT ON shop.*");
+        let sql = "CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE bare (id INT)";
+        let (server, root) = server(options.user(user), sql).await;
+        let schema = root.describe(&shop()).await.unwrap();
+        let mover = config(&server).user("mover").password("secret").build().unwrap();
+        let source = MySqlSource::new(mover);
+        let run = "run".parse().unwrap();
+        let found = source.capabilities().assess.unwrap().assess(Role::Source, &run, &schema).await.unwrap();
+        let is_mariadb = server.version().await.unwrap().contains("MariaDB");
+        let monitor = if is_mariadb { "binlog_monitor" } else { "replication_client" };
+        let blockers = [
+            (Severity::Blocker, "replication_slave"),
+            (Severity::Blocker, monitor),
+            (Severity::Blocker, "process"),
+        ];
+        assert!(codes(&found).is_superset(&blockers.into()), "{found:?}");
+        let warnings = [
+            (Severity::Warning, "trigger"),
+            (Severity::Warning, "own_database"),
+            (Severity::Warning, "log_bin_trust_function_creators"),
+        ];
+        assert!(codes(&found).is_superset(&warnings.into()), "{found:?}");
+        assert_eq!(codes(&found).contains(&(Severity::Blocker, "lock_tables")), !is_mariadb);
+        // The remedies are what mends it.
+        server.execute("CREATE DATABASE IF NOT EXISTS zdm").await.unwrap();
+        for finding in &found {
+            let remedy = finding.remedy.as_deref().unwrap_or_default();
+            if remedy.starts_with("GRANT") || remedy.starts_with("SET GLOBAL log_bin_trust") {
+                server.execute(remedy).await.unwrap_or_else(|error| panic!("{remedy}: {error}"));
+            }
+        }
+        let found = source.capabilities().assess.unwrap().assess(Role::Source, &run, &schema).await.unwrap();
+        let left: Vec<_> = codes(&found)
+            .into_iter()
+            .filter(|(severity, code)| *severity > Severity::Note && *code != "full_row")
+            .collect();
+        assert!(left.is_empty(), "{found:?}");
+        // And with them the run begins and reads.
+        let schema = source.describe(&shop()).await.unwrap();
+        source.snapshot(&run, &schema, None).await.unwrap();
+        server.close().await.unwrap();
+    }
+}

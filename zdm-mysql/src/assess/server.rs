@@ -1,0 +1,127 @@
+//! The source's other settings, and who would make the start wait.
+
+use mysql_async::Row;
+use mysql_async::prelude::Queryable;
+use zdm_core::Result;
+use zdm_core::connect::{Finding, Severity};
+
+use super::Look;
+use crate::error::OrMy;
+use crate::schema::Cells;
+use crate::snapshot::prepared;
+
+pub(super) async fn assess(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
+    settings(look, findings);
+    replica(look, findings).await?;
+    waits(look, findings).await
+}
+
+fn settings(look: &Look<'_>, findings: &mut Vec<Finding>) {
+    if look.setting("server_id") == "0" {
+        findings.push(
+            Finding::new(
+                Severity::Blocker,
+                "server_id",
+                "server",
+                "the server has no id, so nobody may read its log",
+            )
+            .remedy("SET GLOBAL server_id = 1, and write it into the option file"),
+        );
+    }
+    for (name, what) in [
+        ("sync_binlog", "a crash of its host may take back what the run has copied and read already"),
+        ("innodb_flush_log_at_trx_commit", "a crash may leave its tables behind its own log"),
+    ] {
+        let value = look.setting(name);
+        if !value.is_empty() && value != "1" {
+            findings.push(
+                Finding::new(Severity::Warning, name, "server", format!("{name} is {value}: {what}"))
+                    .remedy(format!("SET GLOBAL {name} = 1, for the time of the run")),
+            );
+        }
+    }
+    let case = look.setting("lower_case_table_names");
+    if !case.is_empty() && case != "0" {
+        findings.push(Finding::new(
+            Severity::Note,
+            "lower_case_table_names",
+            "server",
+            format!("lower_case_table_names is {case}: names of tables are moved as this server shows them"),
+        ));
+    }
+    if look.is_on("log_bin")
+        && !look.is_on("log_bin_trust_function_creators")
+        && !look.grants.anywhere("SUPER")
+    {
+        findings.push(
+            Finding::new(
+                Severity::Warning,
+                "log_bin_trust_function_creators",
+                "server",
+                "the user may not make the triggers by which a cutover keeps writers out",
+            )
+            .remedy("SET GLOBAL log_bin_trust_function_creators = 1"),
+        );
+    }
+}
+
+/// A replica that does not log what it replicates.
+async fn replica(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
+    if look.is_on("log_slave_updates") || look.is_on("log_replica_updates") {
+        return Ok(());
+    }
+    let sql = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'system user' \
+               AND (COMMAND LIKE 'Slave%' OR COMMAND LIKE 'Replica%' OR COMMAND = 'Connect')";
+    let appliers: Option<u64> = look.control.query_first(sql).await.during("assess.replica")?;
+    if appliers.unwrap_or(0) > 0 {
+        findings.push(
+            Finding::new(
+                Severity::Blocker,
+                "log_replica_updates",
+                "server",
+                "this is a replica, and what it replicates is not in its own log",
+            )
+            .remedy("set log_slave_updates (log_replica_updates) and restart it, or name the primary as the source"),
+        );
+    }
+    Ok(())
+}
+
+/// The start waits for every transaction that has written something.
+async fn waits(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
+    if !look.grants.anywhere("PROCESS") {
+        // Told with the rights.
+        return Ok(());
+    }
+    let sql = "SELECT trx_mysql_thread_id, trx_started FROM information_schema.INNODB_TRX \
+                WHERE trx_id > 0 AND trx_id < (1 << 48) AND trx_mysql_thread_id > 0 \
+                  AND trx_started < NOW() - INTERVAL 1 MINUTE ORDER BY trx_started";
+    let rows: Vec<Row> = look.control.query(sql).await.during("assess.waits")?;
+    for row in rows {
+        let thread: u64 = row.cell(0)?;
+        findings.push(
+            Finding::new(
+                Severity::Warning,
+                "long_transaction",
+                format!("thread {thread}"),
+                format!(
+                    "it has had a transaction open since {}: the start waits until it ends",
+                    row.cell::<String>(1)?
+                ),
+            )
+            .remedy(format!("KILL {thread}")),
+        );
+    }
+    for xid in prepared(&mut look.control).await? {
+        findings.push(
+            Finding::new(
+                Severity::Warning,
+                "prepared_transaction",
+                &xid,
+                "an XA transaction is prepared and not decided: the start waits for it",
+            )
+            .remedy("XA COMMIT or XA ROLLBACK it"),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! The rights that each step needs, as statements. Documentation only.
+//!
+//! No step needs SUPER, if the server lets users make triggers beside a binary
+//! log (`log_bin_trust_function_creators = 1`). `mover` is the user that the
+//! run logs in as, `shop` the database.
+//!
+//! # Source
+//!
+//! ```sql
+//! -- assess, copy and follow: read the log and the tables
+//! GRANT REPLICATION SLAVE, REPLICATION CLIENT, PROCESS ON *.* TO mover;   -- MariaDB: BINLOG MONITOR
+//! GRANT SELECT, SHOW VIEW ON shop.* TO mover;
+//! GRANT LOCK TABLES ON shop.* TO mover;   -- MySQL, for tables without a key: a lock of a moment
+//! -- hold and seal: a trigger of each table, and a database of our own
+//! GRANT TRIGGER ON shop.* TO mover;
+//! GRANT ALL PRIVILEGES ON zdm.* TO mover;
+//! ```
+//!
+//! `RELOAD` is not needed: no global lock is taken. `XA_RECOVER_ADMIN` lets the
+//! assessment name prepared transactions by their xid.
