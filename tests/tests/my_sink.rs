@@ -181,9 +181,7 @@ impl Source for Described {
 
     async fn describe(&self, _: &Selection) -> Result<Schema> {
         let tables = [ITEMS, PLAIN].map(|name| Arc::new(Self::table(name)));
-        let mut schema = Schema::default();
-        schema.tables = tables.to_vec();
-        Ok(schema)
+        Ok(Schema { tables: tables.to_vec(), ..Schema::default() })
     }
 
     async fn snapshot(&self, _: &RunName, _: &Schema, _: Option<&Position>) -> Result<Arc<dyn Snapshot>> {
