@@ -14,8 +14,26 @@ use crate::{mysql, postgres};
 pub enum Side {
     /// A PostgreSQL database, and the schema whose tables are compared.
     Postgres(postgres::Database, String),
+    /// The same, as the transaction sees it that has exported this snapshot
+    /// (`pg_export_snapshot()`) and is still open.
+    Seen(postgres::Database, String, String),
     /// A MySQL or MariaDB database.
     MySql(mysql::Database),
+}
+
+impl Side {
+    /// A PostgreSQL database as the transaction sees it that has exported
+    /// this snapshot and is still open. MySQL has no like of that: the side
+    /// stays as it is.
+    #[must_use]
+    pub fn as_seen_by(self, snapshot: &str) -> Self {
+        match self {
+            Self::Postgres(database, schema) | Self::Seen(database, schema, _) => {
+                Self::Seen(database, schema, snapshot.into())
+            }
+            other => other,
+        }
+    }
 }
 
 /// Its schema `public`.

@@ -38,7 +38,7 @@ const MYSQL: &str = "SELECT c.TABLE_NAME, c.COLUMN_NAME, LOWER(c.DATA_TYPE), \
 
 pub(super) async fn tables(side: &Side) -> Result<Tables> {
     let rows = match side {
-        Side::Postgres(database, schema) => {
+        Side::Postgres(database, schema) | Side::Seen(database, schema, _) => {
             database.query(&POSTGRES.replace("{schema}", &schema.replace('\'', "''"))).await?
         }
         Side::MySql(database) => database.query(MYSQL).await?,
@@ -50,7 +50,7 @@ pub(super) async fn tables(side: &Side) -> Result<Tables> {
             return Err(Error::new("reading a catalog").because(format!("it has a row {row:?}")));
         };
         let family = match side {
-            Side::Postgres(..) => postgres(native),
+            Side::Postgres(..) | Side::Seen(..) => postgres(native),
             Side::MySql(_) => mysql(native),
         };
         tables.entry(table.clone()).or_default().columns.insert(column.clone(), family);

@@ -42,7 +42,7 @@ pub(super) async fn read(
         cells.into_iter().zip(&kinds).map(|(cell, &kind)| cell.map(|text| canonical(kind, text))).collect()
     };
     match side {
-        Side::Postgres(database, schema) => {
+        Side::Postgres(database, schema) | Side::Seen(database, schema, _) => {
             let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
             let wanted: Vec<String> = columns
                 .iter()
@@ -51,6 +51,12 @@ pub(super) async fn read(
             let sql = format!("SELECT {} FROM {}.{}", wanted.join(", "), quote(schema), quote(table));
             let client = database.connect().await?;
             client.batch_execute(POSTGRES).await.doing(doing)?;
+            if let Side::Seen(_, _, snapshot) = side {
+                let snapshot = snapshot.replace('\'', "''");
+                let see =
+                    format!("BEGIN ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION SNAPSHOT '{snapshot}'");
+                client.batch_execute(&see).await.doing(doing)?;
+            }
             let none: [&str; 0] = [];
             let mut rows = pin!(client.query_raw(&sql, none).await.doing(doing)?);
             while let Some(row) = rows.try_next().await.doing(doing)? {
