@@ -7,9 +7,11 @@
     reason = "helpers of tests, which fail by panicking"
 )]
 
+pub mod engine;
 pub mod load;
 pub mod migrator;
 pub mod pair;
+pub mod route;
 
 use std::time::Duration;
 

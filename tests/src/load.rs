@@ -2,20 +2,23 @@
 //! many kinds, a ledger of what the database has acknowledged, and a pause at
 //! which nothing is under way.
 
-mod schema;
-mod work;
+mod dialect;
+pub mod portable;
+pub mod postgres;
+mod session;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-pub use schema::{SCHEMA, seed};
+use fastrand::Rng;
 use tokio::sync::{Mutex, OwnedRwLockWriteGuard, RwLock};
 use tokio::task::JoinSet;
-use tokio_postgres::{Client, NoTls};
-use zdm_servers::postgres::Database;
 
+use self::dialect::Dialect;
+use self::session::{Session, Trouble};
+use crate::engine::Database;
 use crate::within;
 
 /// How an application writes.
@@ -25,12 +28,30 @@ pub struct LoadOptions {
     pub seed: u64,
     /// Connections, each as fast as its database is.
     pub workers: u64,
+    /// What it does.
+    pub application: Application,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { seed: 1, workers: 3 }
+        Self { seed: 1, workers: 3, application: Application::Postgres }
     }
+}
+
+/// What an application does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Application {
+    /// What only PostgreSQL can: [`postgres`].
+    Postgres,
+    /// What every engine can: [`portable`].
+    Portable,
+}
+
+/// One transaction: its statements, and whether the last one commits it.
+#[derive(Debug)]
+struct Transaction {
+    statements: Vec<String>,
+    commits: bool,
 }
 
 /// An application that is writing. Ends when it is dropped.
@@ -52,8 +73,9 @@ struct Shared {
 }
 
 impl Load {
-    /// Starts it on a database with [`SCHEMA`].
-    pub fn start(database: &Database, options: LoadOptions) -> Self {
+    /// Starts it on a database with its tables.
+    pub fn start(database: impl Into<Database>, options: LoadOptions) -> Self {
+        let url = database.into().url();
         let shared = Arc::new(Shared {
             pause: Arc::default(),
             stop: AtomicBool::new(false),
@@ -63,7 +85,7 @@ impl Load {
         });
         let mut workers = JoinSet::new();
         for worker in 0..options.workers {
-            workers.spawn(work(database.url(), worker, options, Arc::clone(&shared)));
+            workers.spawn(work(url.clone(), worker, options, Arc::clone(&shared)));
         }
         Self { shared, workers }
     }
@@ -123,13 +145,18 @@ impl Ledger {
     }
 
     /// Fails unless the database holds every transaction of the ledger.
-    pub async fn is_in(&self, database: &Database) {
-        let client = database.connect().await.unwrap();
+    pub async fn is_in(&self, database: impl Into<Database>) {
+        let rows = database.into().query("SELECT worker, n FROM ledger").await.unwrap();
+        let number = |cell: Option<String>| cell.unwrap().parse::<i64>().unwrap();
+        let mut there: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
+        for row in rows {
+            let [worker, n] = <[_; 2]>::try_from(row).unwrap().map(number);
+            there.entry(worker).or_default().insert(n);
+        }
         for (worker, numbers) in &self.0 {
-            let sql = "SELECT w.n FROM unnest($2::bigint[]) AS w (n)
-                       WHERE NOT EXISTS (SELECT FROM ledger l WHERE l.worker = $1 AND l.n = w.n)";
-            let missing = client.query(sql, &[worker, numbers]).await.unwrap();
-            let missing: Vec<i64> = missing.iter().map(|row| row.get(0)).collect();
+            let there = there.get(worker);
+            let missing = |n: &&i64| there.is_none_or(|there| !there.contains(n));
+            let missing: Vec<_> = numbers.iter().filter(missing).collect();
             assert!(missing.is_empty(), "acknowledged to worker {worker} and lost: {missing:?}");
         }
     }
@@ -137,19 +164,19 @@ impl Ledger {
 
 /// One worker: reconnects as long as it takes.
 async fn work(url: String, worker: u64, options: LoadOptions, shared: Arc<Shared>) {
-    let mut random = fastrand::Rng::with_seed(options.seed * 1_000 + worker);
-    let id = i64::try_from(worker).unwrap();
+    let mut random = Rng::with_seed(options.seed * 1_000 + worker);
+    let (id, dialect) = (i64::try_from(worker).unwrap(), Dialect::of(&url));
     let mut number = 0;
-    let mut client: Option<Client> = None;
+    let mut open: Option<Session> = None;
     while !shared.stop.load(Ordering::Relaxed) {
         let _running = shared.pause.read().await;
-        let session = match client.take() {
-            Some(client) if !client.is_closed() => client,
+        let mut session = match open.take() {
+            Some(session) if !session.is_closed() => session,
             gone => {
                 // Between two transactions nobody else notices it.
                 shared.lost.fetch_add(u64::from(gone.is_some()), Ordering::Relaxed);
-                match connect(&url).await {
-                    Some(client) => client,
+                match Session::open(&url, id).await {
+                    Some(session) => session,
                     None => {
                         // The server is down: nothing says when it is back.
                         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -159,30 +186,35 @@ async fn work(url: String, worker: u64, options: LoadOptions, shared: Arc<Shared
             }
         };
         number += 1;
-        match work::transaction(&session, &mut random, id, number).await {
-            Ok(true) => {
+        let transaction = match options.application {
+            Application::Postgres => postgres::transaction(&mut random, id, number),
+            Application::Portable => portable::transaction(dialect, &mut random, id, number),
+        };
+        match run(&mut session, &transaction).await {
+            Ok(()) if transaction.commits => {
                 shared.ledger.lock().await.entry(id).or_default().push(number);
                 shared.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(false) => {}
-            // Deadlocks and clashes between workers are part of life.
-            Err(error) if error.code().is_some() && !session.is_closed() => {
-                if session.batch_execute("ROLLBACK").await.is_err() {
+            Ok(()) => {}
+            Err(Trouble::Refused(why)) => {
+                tracing::trace!(worker, number, why, "refused");
+                // One in two phases cannot be ended so; its session ends instead.
+                if session.run("ROLLBACK").await.is_err() {
                     continue;
                 }
             }
-            Err(_) => {
+            Err(Trouble::Lost) => {
                 shared.lost.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
         }
-        client = Some(session);
+        open = Some(session);
     }
 }
 
-async fn connect(url: &str) -> Option<Client> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.ok()?;
-    tokio::spawn(connection);
-    client.batch_execute("SET client_min_messages = warning; SET lock_timeout = '5s'").await.ok()?;
-    Some(client)
+async fn run(session: &mut Session, transaction: &Transaction) -> Result<(), Trouble> {
+    for statement in &transaction.statements {
+        session.run(statement).await?;
+    }
+    Ok(())
 }

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use zdm_servers::Proxy;
 use zdm_servers::proxy::{Cut, Direction};
-use zdm_tests::load::{Load, LoadOptions, SCHEMA, seed};
+use zdm_tests::load::postgres::{SCHEMA, seed};
+use zdm_tests::load::{Load, LoadOptions};
 use zdm_tests::migrator::{End, Migrator, Plan};
 use zdm_tests::pair::{Case, Pair};
 use zdm_tests::within;

@@ -3,11 +3,12 @@
 //! JSON object a line.
 //!
 //! ```text
-//! migrator --from URL --to URL [--run NAME] [--tables PATTERN]... [--chunk BYTES] [--jobs N]
+//! migrator --from URL --to URL [--run NAME] [--tables PATTERN]... [--map JSON] [--chunk BYTES] [--jobs N]
 //!          [--budget BYTES] [--group BYTES] [--attempts N] [--shapes MILLIS] [--until caught_up|cancelled]
 //!          [--cutover following] [--kill-at POINT:N] [--hold-at POINT:N] [--fail POINT=ACTIONS]
 //! ```
 //!
+//! A URL is `postgresql://…`, `mysql://…` or `mariadb://…`, on either side.
 //! `--kill-at` ends the process by SIGKILL as a failpoint is passed for the
 //! Nth time. `--hold-at` says `{"event":"held"}` there and waits for the line
 //! `go`. `--fail` gives a failpoint the actions of the crate `fail`. The line
@@ -22,13 +23,15 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use zdm_core::connect::{Sink, Source};
 use zdm_core::gate::NoGate;
 use zdm_core::migrate::cutover::CutoverOptions;
 use zdm_core::migrate::{Migration, Options, Outcome, Until};
 use zdm_core::schema::Selection;
+use zdm_core::schema::conversion::Mapping;
 use zdm_core::{Error, ErrorKind, Result};
-use zdm_pg::config::PgConfig;
-use zdm_pg::{PgSink, PgSource};
+use zdm_mysql::{MySqlConfig, MySqlSink, MySqlSource};
+use zdm_pg::{PgConfig, PgSink, PgSource};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 3)]
 async fn main() -> ExitCode {
@@ -54,9 +57,9 @@ async fn main() -> ExitCode {
 async fn run() -> Result<Value> {
     let (go, gone) = mpsc::channel();
     let args = Args::read(std::env::args().skip(1), &Arc::new(Mutex::new(gone)))?;
-    let source = PgSource::new(PgConfig::parse(&args.from)?);
-    let sink = PgSink::new(PgConfig::parse(&args.to)?);
-    let migration = Migration::between(source, sink).options(args.options).build()?;
+    let (source, sink) = (source(&args.from)?, sink(&args.to)?);
+    let migration =
+        Migration::between_shared(source, sink).options(args.options).mapping(args.mapping).build()?;
     let cancel = CancellationToken::new();
     let (orders, mut ordered) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn({
@@ -96,6 +99,26 @@ async fn run() -> Result<Value> {
     Ok(json!({"event": "end", "outcome": Outcome::Switched { position: Some(switch.position) }}))
 }
 
+fn source(url: &str) -> Result<Arc<dyn Source>> {
+    Ok(if is_mysql(url) {
+        Arc::new(MySqlSource::new(MySqlConfig::parse(url)?))
+    } else {
+        Arc::new(PgSource::new(PgConfig::parse(url)?))
+    })
+}
+
+fn sink(url: &str) -> Result<Arc<dyn Sink>> {
+    Ok(if is_mysql(url) {
+        Arc::new(MySqlSink::new(MySqlConfig::parse(url)?))
+    } else {
+        Arc::new(PgSink::new(PgConfig::parse(url)?))
+    })
+}
+
+fn is_mysql(url: &str) -> bool {
+    url.starts_with("mysql://") || url.starts_with("mariadb://")
+}
+
 /// What comes on the standard input.
 fn obey(cancel: &CancellationToken, go: &mpsc::Sender<()>, cutover: &tokio::sync::mpsc::UnboundedSender<()>) {
     for line in std::io::stdin().lock().lines() {
@@ -122,12 +145,13 @@ struct Args {
     until: Until,
     cutover: bool,
     options: Options,
+    mapping: Mapping,
 }
 
 impl Args {
     fn read(mut args: impl Iterator<Item = String>, gone: &Arc<Mutex<mpsc::Receiver<()>>>) -> Result<Self> {
         let (mut from, mut to, mut until) = (String::new(), String::new(), Until::Cancelled);
-        let mut cutover = false;
+        let (mut cutover, mut mapping) = (false, Mapping::new());
         let mut options = Options::default();
         options.idle_interval = std::time::Duration::from_millis(100);
         options.linger = std::time::Duration::from_millis(50);
@@ -140,6 +164,9 @@ impl Args {
                 "--to" => to = value,
                 "--run" => options.run = value.parse()?,
                 "--tables" => tables.push(value),
+                "--map" => {
+                    mapping = serde_json::from_str(&value).map_err(|error| wrong(&value).caused_by(error))?;
+                }
                 "--chunk" => options.chunk.bytes = number(&value)?,
                 "--jobs" => options.jobs = number(&value)?,
                 "--budget" => options.budget = number(&value)?,
@@ -168,7 +195,7 @@ impl Args {
         if !tables.is_empty() {
             options.tables = Selection::new(tables)?;
         }
-        Ok(Self { from, to, until, cutover, options })
+        Ok(Self { from, to, until, cutover, options, mapping })
     }
 }
 

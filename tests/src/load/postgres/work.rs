@@ -1,16 +1,11 @@
 //! One transaction of the application.
 
 use fastrand::Rng;
-use tokio_postgres::{Client, Error};
 
-/// Runs one transaction; `Ok(true)` when its commit was acknowledged, and
-/// `Ok(false)` when it was rolled back on purpose.
-pub(super) async fn transaction(
-    client: &Client,
-    random: &mut Rng,
-    worker: i64,
-    number: i64,
-) -> Result<bool, Error> {
+use crate::load::Transaction;
+
+/// One transaction of a worker, which the ledger has under that number.
+pub(in crate::load) fn transaction(random: &mut Rng, worker: i64, number: i64) -> Transaction {
     let mut statements =
         vec![if random.u8(..) < 40 { "BEGIN ISOLATION LEVEL REPEATABLE READ" } else { "BEGIN" }.to_owned()];
     for _ in 0..random.usize(1..5) {
@@ -25,15 +20,9 @@ pub(super) async fn transaction(
         }
     }
     statements.push(format!("INSERT INTO ledger VALUES ({worker}, {number})"));
-    for statement in statements {
-        client.batch_execute(&statement).await?;
-    }
-    if random.u8(..) < 25 {
-        client.batch_execute("ROLLBACK").await?;
-        return Ok(false);
-    }
-    client.batch_execute("COMMIT").await?;
-    Ok(true)
+    let commits = random.u8(..) >= 25;
+    statements.push(if commits { "COMMIT" } else { "ROLLBACK" }.to_owned());
+    Transaction { statements, commits }
 }
 
 /// One statement, or two that only make sense together.

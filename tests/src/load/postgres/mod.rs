@@ -1,0 +1,7 @@
+//! An application that uses what PostgreSQL has and others have not.
+
+mod schema;
+mod work;
+
+pub use schema::{SCHEMA, seed};
+pub(super) use work::transaction;
