@@ -7,8 +7,6 @@
 //! zdm cutover --from postgres://app@old/shop --to postgres://app@new/shop
 //! ```
 //!
-//! Either side may as well be `mysql://…` or `mariadb://…`.
-//!
 //! Exit codes: 0 done; 1 it failed, and the message says what to do; 2 the
 //! command line is wrong; 3 `assess` or `--dry-run` has found blockers.
 
@@ -20,7 +18,6 @@ mod drop;
 mod map;
 mod migrate;
 mod output;
-mod reach;
 mod signals;
 mod status;
 
