@@ -30,6 +30,7 @@ mod blockers;
 mod hold;
 mod record;
 mod seal;
+mod taking;
 
 use std::sync::Arc;
 
@@ -39,7 +40,9 @@ use zdm_core::Result;
 use zdm_core::connect::{Fence, Hold, HoldOptions, RunName, SwitchRecord};
 use zdm_core::schema::Schema;
 
-pub(crate) use self::seal::is_trigger_of_ours;
+pub(crate) use self::blockers::REPLICATING;
+pub(crate) use self::seal::{is_trigger_of_ours, triggers_of};
+use self::taking::Taking;
 use crate::config::MySqlConfig;
 use crate::connect::Control;
 use crate::error::OrMy;
@@ -87,11 +90,15 @@ impl Fence for MySqlFence {
         record::swap(&mut session, self.config.schema(), run, old, new).await
     }
 
+    async fn arm(&self, run: &RunName, schema: &Schema, options: HoldOptions) -> Result<()> {
+        let (mut session, mut beside) = futures::try_join!(self.session(), self.session())?;
+        let both = (&mut session, &mut beside);
+        Taking::new(both, self.config.schema(), run, schema, options).arm().await
+    }
+
     async fn hold(&self, run: &RunName, schema: &Schema, options: HoldOptions) -> Result<Box<dyn Hold>> {
-        let mut session = self.session().await?;
+        let (session, beside) = futures::try_join!(self.session(), self.session())?;
         let ours = self.config.schema();
-        seal::make(&mut session, ours).await?;
-        let beside = self.session().await?;
         let hold = hold::MySqlHold::take(session, beside, ours, run, schema, options).await?;
         Ok(Box::new(hold))
     }

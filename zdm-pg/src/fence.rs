@@ -123,6 +123,12 @@ impl Fence for PgFence {
         record::swap(&*session, self.config.schema(), run, old, new).await
     }
 
+    /// The schema and the seal's function. Triggers are made in the hold's
+    /// own transaction, which has their tables locked by then.
+    async fn arm(&self, _: &RunName, _: &Schema, _: HoldOptions) -> Result<()> {
+        seal::make(&mut self.session().await?, self.config.schema()).await
+    }
+
     async fn hold(&self, run: &RunName, schema: &Schema, options: HoldOptions) -> Result<Box<dyn Hold>> {
         let mut session = Control::holding(&self.config, "hold").await?;
         durable(&session).await?;

@@ -72,6 +72,17 @@ pub trait Fence: Send + Sync {
     async fn swap(&self, run: &RunName, old: Option<&SwitchRecord>, new: Option<&SwitchRecord>)
     -> Result<()>;
 
+    /// Makes ready what a [hold](Self::hold) and its seal lean on, so that
+    /// neither takes long once writers wait for it. It refuses no writer and
+    /// may come long before; but it may wait for transactions that have the
+    /// tables open, and then keeps new ones waiting as briefly as a hold that
+    /// is tried. Idempotent; a hold makes ready by itself what is not.
+    ///
+    /// # Errors
+    /// `Timeout`, naming who was in the way, if the deadline passes; when the
+    /// database fails or a right is missing.
+    async fn arm(&self, run: &RunName, schema: &Schema, options: HoldOptions) -> Result<()>;
+
     /// Keeps all writers out of the tables and waits for those under way.
     ///
     /// Writers that come meanwhile wait; readers are not disturbed. It tries

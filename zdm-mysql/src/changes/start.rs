@@ -136,7 +136,7 @@ pub(crate) async fn here(control: &mut Control) -> Result<Point> {
 }
 
 /// Where the log ends.
-pub(super) async fn end_of_log(control: &mut Control) -> Result<FilePoint> {
+pub(crate) async fn end_of_log(control: &mut Control) -> Result<FilePoint> {
     let statement = control.server().show_log_end();
     let row: Option<mysql_async::Row> = control.query_first(statement).await.during("changes.head")?;
     let end = row.and_then(|row| row.get::<String, _>(0).zip(row.get::<u64, _>(1)));

@@ -1,8 +1,10 @@
 //! Who is in the way of a hold, in words that help to find him.
 
 use mysql_async::prelude::Queryable;
+use zdm_core::{Error, ErrorKind, Result};
 
 use crate::connect::Control;
+use crate::error::OrMy;
 
 /// Transactions that are open and have written, the oldest first; XA
 /// transactions that are prepared and belong to no session among them (thread
@@ -13,6 +15,29 @@ const TRANSACTIONS: &str = "SELECT CONCAT('connection ', trx_mysql_thread_id, ' 
      FROM information_schema.innodb_trx \
      WHERE trx_rows_locked > 0 AND trx_mysql_thread_id NOT IN (CONNECTION_ID(), ?) \
      ORDER BY trx_started LIMIT 5";
+
+/// How many threads apply what another server has logged. They ask no trigger
+/// and look at no row of ours, so no hold keeps them out. Threads that keep
+/// house are the same user's (MariaDB).
+pub(crate) const REPLICATING: &str = "SELECT COUNT(*) FROM information_schema.PROCESSLIST \
+     WHERE USER = 'system user' AND COMMAND <> 'Daemon'";
+
+/// Refuses a server that replicates from another one.
+///
+/// # Errors
+/// `Config`.
+pub(super) async fn refuse_replica(session: &mut Control) -> Result<()> {
+    let appliers: Option<u64> = session.query_first(REPLICATING).await.during("fence.hold")?;
+    if appliers.unwrap_or(0) == 0 {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Config,
+        "the server replicates from another one, and what comes that way cannot be held: cut over from the primary, \
+         or STOP REPLICA (STOP SLAVE) first",
+    )
+    .during("fence.hold"))
+}
 
 /// Names who may keep connection `id` from holding; empty where that cannot
 /// be told.

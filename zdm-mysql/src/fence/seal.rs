@@ -33,6 +33,30 @@ pub(crate) fn is_trigger_of_ours(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
+/// The triggers of a run, or of all runs, which go by the rows of one
+/// database of ours: database and name.
+///
+/// # Errors
+/// When the server fails. Without the right TRIGGER on its table none is seen.
+pub(crate) async fn triggers_of(
+    session: &mut Control,
+    ours: &str,
+    run: Option<&RunName>,
+) -> Result<Vec<(String, String)>> {
+    let mut rows = rows_of(ours);
+    if let Some(run) = run {
+        let _ = write!(rows, "{} AND", quote_literal(run.as_str()));
+    }
+    let all = format!(
+        "SELECT TRIGGER_SCHEMA, TRIGGER_NAME FROM information_schema.TRIGGERS \
+          WHERE LEFT(TRIGGER_NAME, {}) = {} AND LOCATE({}, ACTION_STATEMENT) > 0",
+        PREFIX.len(),
+        quote_literal(PREFIX),
+        quote_literal(&rows),
+    );
+    session.query(all).await.during("fence.find")
+}
+
 /// Whether our tables are there.
 pub(super) async fn exists(session: &mut Control, ours: &str) -> Result<bool> {
     let both = format!(
@@ -85,6 +109,11 @@ pub(super) fn sides(schema: &Schema) -> Vec<&str> {
     sides.sort_unstable();
     sides.dedup();
     sides
+}
+
+/// The same, as a list of SQL.
+pub(super) fn list(schema: &Schema) -> String {
+    sides(schema).into_iter().map(quote_literal).collect::<Vec<_>>().join(", ")
 }
 
 /// Makes the rows say so, all at one moment.
@@ -210,13 +239,14 @@ fn fnv(bytes: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// What a trigger's reading of its row begins with, up to the run.
+fn rows_of(ours: &str) -> String {
+    format!("FROM {} WHERE `run` = ", quote_table(ours, "seal"))
+}
+
 fn definition(ours: &str, run: &RunName, table: &TableName, event: &str, name: &str) -> String {
     let run = quote_literal(run.as_str());
-    let look = format!(
-        "FROM {} WHERE `run` = {run} AND `side` = {}",
-        quote_table(ours, "seal"),
-        quote_literal(&table.schema)
-    );
+    let look = format!("{}{run} AND `side` = {}", rows_of(ours), quote_literal(&table.schema));
     let mut sql = format!(
         "CREATE TRIGGER {} BEFORE {event} ON {} FOR EACH ROW ",
         quote_table(&table.schema, name),

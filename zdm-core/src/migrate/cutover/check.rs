@@ -41,6 +41,7 @@ impl Cutover {
             sequences.read(&self.source_schema).await?;
         }
         let (lag, drain) = self.lag_that_fits().await?;
+        self.source_fence()?.arm(&self.run, &self.source_schema, self.options.hold).await?;
         let hold = if self.options.try_hold { Some(self.try_hold().await?) } else { None };
         Ok(Forecast { lag, drain, hold })
     }

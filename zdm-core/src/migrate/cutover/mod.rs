@@ -9,7 +9,7 @@
 //!
 //! | step | call | gives | if it fails |
 //! |---|---|---|---|
-//! | 0. checks | [`Cutover::check`] | [`Checked`] | nothing was done |
+//! | 0. checks; the fence is armed | [`Cutover::check`] | [`Checked`] | nothing was done |
 //! | 1. record, with a lease | [`Checked::prepare`] | [`Prepared`] | record deleted |
 //! | 2. gate holds requests | [`Prepared::hold_gate`] | [`Held`] | gate opens to the source |
 //! | 3. fence the source | [`Held::fence`] | [`Fenced`] | unfenced, gate opens |

@@ -31,7 +31,7 @@ macro_rules! state {
     };
 }
 
-/// Step 0 is done: nothing stands in the way, and nothing was changed.
+/// Step 0 is done: nothing stands in the way, and no writer has noticed.
 #[derive(Debug)]
 #[must_use = "checked is not done"]
 pub struct Checked {
@@ -41,8 +41,10 @@ pub struct Checked {
 
 impl Cutover {
     /// Step 0: looks at lag, rights, shapes, sequences and capabilities, and
-    /// whether the hold can be taken. Changes nothing; clears the record of
-    /// an earlier cutover of this run that did not come to its end.
+    /// whether the hold can be taken, for which it [arms the
+    /// fence](crate::connect::Fence::arm). Beyond that it changes nothing; it
+    /// clears the record of an earlier cutover of this run that did not come
+    /// to its end.
     ///
     /// # Errors
     /// What stands in the way, in words that say what to do.

@@ -24,6 +24,7 @@ struct State {
     record: Option<SwitchRecord>,
     source_sealed: bool,
     target_open: bool,
+    armed: bool,
     held: bool,
     ready: bool,
     /// The follower applies nothing.
@@ -125,8 +126,18 @@ impl Fence for Source {
             .await
     }
 
+    async fn arm(&self, _: &RunName, _: &Schema, _: HoldOptions) -> Result<()> {
+        self.0
+            .call(|s| {
+                s.armed = true;
+                Ok(())
+            })
+            .await
+    }
+
     async fn hold(&self, _: &RunName, _: &Schema, _: HoldOptions) -> Result<Box<dyn Hold>> {
         self.0.wait().await?;
+        assert!(self.0.state().armed, "writers wait for what could have been made ready");
         self.0.state().held = true;
         let hold = TheHold(self.0.clone());
         self.0.wait().await?;
@@ -205,6 +216,10 @@ impl Fence for Target {
     }
 
     async fn swap(&self, _: &RunName, _: Option<&SwitchRecord>, _: Option<&SwitchRecord>) -> Result<()> {
+        Err(fenced())
+    }
+
+    async fn arm(&self, _: &RunName, _: &Schema, _: HoldOptions) -> Result<()> {
         Err(fenced())
     }
 
