@@ -8,15 +8,17 @@ mod grants;
 mod log;
 mod server;
 mod tables;
+mod target;
+mod topology;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
+use zdm_core::Result;
 use zdm_core::connect::{Assess, Finding, Role, RunName};
 use zdm_core::schema::Schema;
-use zdm_core::{Error, ErrorKind, Result};
 
 use self::grants::Grants;
 use crate::config::MySqlConfig;
@@ -33,6 +35,7 @@ pub struct MySqlAssess {
 struct Look<'a> {
     control: Control,
     config: &'a MySqlConfig,
+    run: &'a RunName,
     schema: &'a Schema,
     grants: Grants,
     /// The server's global variables, by their names in small letters.
@@ -48,21 +51,24 @@ impl MySqlAssess {
 
 #[async_trait]
 impl Assess for MySqlAssess {
-    async fn assess(&self, role: Role, _: &RunName, schema: &Schema) -> Result<Vec<Finding>> {
-        if role == Role::Target {
-            return Err(Error::new(ErrorKind::Unsupported, "a MySQL target is not assessed yet"));
-        }
+    async fn assess(&self, role: Role, run: &RunName, schema: &Schema) -> Result<Vec<Finding>> {
         let mut control = Control::connect(&self.config, "assess").await?;
         let grants = Grants::read(&mut control).await?;
         let settings: Vec<(String, String)> =
             control.query("SHOW GLOBAL VARIABLES").await.during("assess.settings")?;
         let settings = settings.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
-        let mut look = Look { control, config: &self.config, schema, grants, settings };
+        let mut look = Look { control, config: &self.config, run, schema, grants, settings };
         let mut findings = Vec::new();
-        log::assess(&mut look, &mut findings).await?;
-        server::assess(&mut look, &mut findings).await?;
-        grants::assess(&look, &mut findings);
-        tables::assess(&mut look, &mut findings).await?;
+        match role {
+            Role::Source => {
+                log::assess(&mut look, &mut findings).await?;
+                server::assess(&mut look, &mut findings).await?;
+                topology::assess(&mut look, &mut findings).await?;
+                grants::source(&look, &mut findings);
+                tables::assess(&mut look, &mut findings).await?;
+            }
+            Role::Target => target::assess(&mut look, &mut findings).await?,
+        }
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.subject.cmp(&b.subject)));
         Ok(findings)
     }

@@ -100,17 +100,6 @@ impl Control {
         self.server
     }
 
-    /// Asks the server, over a session of its own, to end what the session
-    /// with that [`id`](Conn::id) is doing. Whether it did shows there only.
-    ///
-    /// # Errors
-    ///
-    /// `Connection` or `Timeout` when the request could not be delivered.
-    pub(crate) async fn cancel(config: &MySqlConfig, id: u32) -> Result<()> {
-        let mut session = Self::connect(config, "cancel").await?;
-        session.query_drop(format!("KILL QUERY {id}")).await.during("connect.cancel")
-    }
-
     /// The configuration that it was opened with.
     pub(crate) fn config(&self) -> &MySqlConfig {
         &self.config

@@ -171,16 +171,6 @@ impl From<&Point> for Position {
     }
 }
 
-impl Gtids {
-    /// Whether there is none yet.
-    pub(crate) fn is_empty(&self) -> bool {
-        match self {
-            Self::Set(set) => set.is_empty(),
-            Self::Domains(domains) => domains.is_empty(),
-        }
-    }
-}
-
 impl FromStr for Gtids {
     type Err = Error;
 

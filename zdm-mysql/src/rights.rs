@@ -18,3 +18,17 @@
 //!
 //! `RELOAD` is not needed: no global lock is taken. `XA_RECOVER_ADMIN` lets the
 //! assessment name prepared transactions by their xid.
+//!
+//! The triggers work with the rights of `mover`, whoever writes to their
+//! tables: while a run keeps them there, do not drop that user.
+//!
+//! # Target
+//!
+//! ```sql
+//! -- prepare, load, apply, seal
+//! GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, REFERENCES, TRIGGER ON shop.* TO mover;
+//! -- keep progress
+//! GRANT ALL PRIVILEGES ON zdm.* TO mover;
+//! -- triggers of the source that work with the rights of other accounts
+//! GRANT SET_ANY_DEFINER ON *.* TO mover;   -- MySQL 8.0: SET_USER_ID; MariaDB: SET USER; else SUPER
+//! ```

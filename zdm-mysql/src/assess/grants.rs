@@ -1,5 +1,7 @@
 //! Rights: what the user has, and what each step needs.
 
+use std::collections::BTreeSet;
+
 use mysql_async::prelude::Queryable;
 use zdm_core::Result;
 use zdm_core::connect::{Finding, Severity};
@@ -39,6 +41,15 @@ impl Grants {
             user: format!("{}@{}", quote_ident(name), quote_ident(host)),
             granted: rows.iter().filter_map(|row| granted(row)).collect(),
         })
+    }
+
+    /// The user as a GRANT names it.
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
+    fn mended(&self, finding: Finding, right: &str) -> Finding {
+        finding.remedy(format!("GRANT {right} TO {}", self.user))
     }
 
     /// Whether the user has a right everywhere.
@@ -122,12 +133,8 @@ fn like(pattern: &str, name: &str) -> bool {
     }
 }
 
-pub(super) fn assess(look: &Look<'_>, findings: &mut Vec<Finding>) {
-    let (grants, user) = (&look.grants, &look.grants.user);
-    let mut lack = |severity, code: &str, subject: String, message: &str, right: String| {
-        let remedy = format!("GRANT {right} TO {user}");
-        findings.push(Finding::new(severity, code, subject, message).remedy(remedy));
-    };
+pub(super) fn source(look: &Look<'_>, findings: &mut Vec<Finding>) {
+    let grants = &look.grants;
     let is_mariadb = look.control.server().is_mariadb();
     let monitor = if is_mariadb { "BINLOG MONITOR" } else { "REPLICATION CLIENT" };
     let replica = grants.anywhere("REPLICATION SLAVE") || grants.anywhere("REPLICATION REPLICA");
@@ -142,34 +149,61 @@ pub(super) fn assess(look: &Look<'_>, findings: &mut Vec<Finding>) {
     ] {
         if !has {
             let code = right.to_ascii_lowercase().replace(' ', "_");
-            lack(Severity::Blocker, &code, "server".to_owned(), message, format!("{right} ON *.*"));
+            let finding = Finding::new(Severity::Blocker, &code, "server", message);
+            findings.push(grants.mended(finding, &format!("{right} ON *.*")));
         }
     }
     for table in &look.schema.tables {
         let name = &table.origin.name;
         let quoted = quote_table(&name.schema, &name.name);
         if !grants.on_table("SELECT", name) {
-            let message = "the user may not read the table";
-            lack(Severity::Blocker, "select", name.to_string(), message, format!("SELECT ON {quoted}"));
+            let finding = Finding::new(Severity::Blocker, "select", name, "the user may not read the table");
+            findings.push(grants.mended(finding, &format!("SELECT ON {quoted}")));
         }
         if !grants.on_table("TRIGGER", name) {
             let message = "the user may not make the trigger by which a cutover keeps writers out, nor see the table's own";
-            lack(Severity::Warning, "trigger", name.to_string(), message, format!("TRIGGER ON {quoted}"));
+            let finding = Finding::new(Severity::Warning, "trigger", name, message);
+            findings.push(grants.mended(finding, &format!("TRIGGER ON {quoted}")));
         }
-        let database = quote_ident(&name.schema);
         if !is_mariadb && table.key == Key::FullRow && !grants.on_database("LOCK TABLES", &name.schema) {
             let message =
                 "a table without a key is copied behind a lock of a moment, and the user may not lock it";
-            let right = format!("LOCK TABLES ON {database}.*");
-            lack(Severity::Blocker, "lock_tables", name.to_string(), message, right);
+            let finding = Finding::new(Severity::Blocker, "lock_tables", name, message);
+            findings.push(grants.mended(finding, &format!("LOCK TABLES ON {}.*", quote_ident(&name.schema))));
         }
     }
+    let message = "a cutover keeps its record in a database of ours, which the user may not make";
+    own_database(look, Severity::Warning, message, findings);
+}
+
+/// Everything there is made by the user, which needs rights on a database, be
+/// it there already or not.
+pub(super) fn target(look: &Look<'_>, findings: &mut Vec<Finding>) {
+    const RIGHTS: [&str; 9] =
+        ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX", "REFERENCES", "TRIGGER"];
+    let grants = &look.grants;
+    let databases: BTreeSet<&str> =
+        look.schema.tables.iter().map(|table| table.name.schema.as_str()).collect();
+    for database in databases {
+        let lacks: Vec<&str> =
+            RIGHTS.into_iter().filter(|right| !grants.on_database(right, database)).collect();
+        if !lacks.is_empty() {
+            let message = "the user may not make the tables, write to them and seal them";
+            let finding = Finding::new(Severity::Blocker, "rights", database, message);
+            let right = format!("{} ON {}.*", lacks.join(", "), quote_ident(database));
+            findings.push(grants.mended(finding, &right));
+        }
+    }
+    let message = "the run's progress is kept in a database of ours, which the user may not make";
+    own_database(look, Severity::Blocker, message, findings);
+}
+
+fn own_database(look: &Look<'_>, severity: Severity, message: &str, findings: &mut Vec<Finding>) {
     let ours = look.config.schema();
-    let rights = ["CREATE", "SELECT", "INSERT", "UPDATE", "DELETE"];
-    if !rights.iter().all(|right| grants.on_database(right, ours)) {
-        let message = "a cutover keeps its record in a database of ours, which the user may not make";
-        let right = format!("ALL PRIVILEGES ON {}.*", quote_ident(ours));
-        lack(Severity::Warning, "own_database", ours.to_owned(), message, right);
+    let rights = ["CREATE", "DROP", "SELECT", "INSERT", "UPDATE", "DELETE"];
+    if !rights.iter().all(|right| look.grants.on_database(right, ours)) {
+        let finding = Finding::new(severity, "own_database", ours, message);
+        findings.push(look.grants.mended(finding, &format!("ALL PRIVILEGES ON {}.*", quote_ident(ours))));
     }
 }
 

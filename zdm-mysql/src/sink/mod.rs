@@ -20,7 +20,7 @@ mod full_row;
 mod keyed;
 mod load;
 mod pack;
-mod prepare;
+pub(crate) mod prepare;
 mod session;
 mod shape;
 mod statements;
@@ -36,8 +36,8 @@ use self::session::Session;
 use crate::changes::start;
 use crate::checkpoint::{MySqlCheckpoint, check_epoch};
 use crate::config::MySqlConfig;
-use crate::fence::MySqlFence;
 use crate::schema::dialect::MySqlConvert;
+use crate::{MySqlAssess, MySqlFence, MySqlSequences};
 
 /// A MySQL (5.7 to 9) or MariaDB (10.5 to 11) server that rows are written to.
 ///
@@ -48,7 +48,9 @@ use crate::schema::dialect::MySqlConvert;
 pub struct MySqlSink {
     config: Arc<MySqlConfig>,
     checkpoint: Arc<MySqlCheckpoint>,
+    assess: MySqlAssess,
     fence: MySqlFence,
+    sequences: MySqlSequences,
     convert: MySqlConvert,
 }
 
@@ -58,7 +60,9 @@ impl MySqlSink {
         let config = Arc::new(config);
         Self {
             checkpoint: Arc::new(MySqlCheckpoint::new(Arc::clone(&config))),
+            assess: MySqlAssess::new(Arc::clone(&config)),
             fence: MySqlFence::new(Arc::clone(&config)),
+            sequences: MySqlSequences::new(Arc::clone(&config)),
             convert: MySqlConvert::new(Arc::clone(&config)),
             config,
         }
@@ -96,7 +100,9 @@ impl Sink for MySqlSink {
 
     fn capabilities(&self) -> SinkCapabilities<'_> {
         let mut capabilities = SinkCapabilities::default();
+        capabilities.assess = Some(&self.assess);
         capabilities.fence = Some(&self.fence);
+        capabilities.sequences = Some(&self.sequences);
         capabilities.convert = Some(&self.convert);
         capabilities
     }

@@ -40,7 +40,7 @@ pub(crate) use self::encoding::{ENCODING, LOG, OLD, TEXT};
 pub(crate) use self::field::{load_expression, write_field};
 pub(crate) use self::json::apply_diff as apply_json_diff;
 pub(crate) use self::labels::labels;
-pub(crate) use self::literal::{write_literal, write_quoted, write_value};
+pub(crate) use self::literal::{write_literal, write_value};
 pub(crate) use self::native::{Kind, argument, code};
 pub(crate) use self::neutral::column_type;
 pub(crate) use self::temporal::fraction_len;

@@ -25,7 +25,6 @@ const MAX_RESULT: usize = 64 << 20;
 /// and the most columns that one may have, as in the servers.
 const MAX_COLUMNS: u64 = 4096;
 
-const COM_QUIT: u8 = 1;
 const COM_QUERY: u8 = 3;
 
 /// A connection that is logged in, ready for a command.
@@ -33,6 +32,7 @@ const COM_QUERY: u8 = 3;
 pub(crate) struct Connection<S = Stream> {
     channel: Channel<S>,
     version: String,
+    #[cfg(feature = "failpoints")]
     id: u32,
     /// A command was sent and its answer not yet read to the end: set for the
     /// time of a query, and left set by one that was dropped.
@@ -129,7 +129,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if config.compression().is_some() {
             channel.compress();
         }
-        Ok(Self { channel, version: greeting.version.clone(), id: greeting.connection_id, busy: false })
+        Ok(Self {
+            channel,
+            version: greeting.version.clone(),
+            #[cfg(feature = "failpoints")]
+            id: greeting.connection_id,
+            busy: false,
+        })
     }
 
     /// The version as the server wrote it, MariaDB's name included.
@@ -138,6 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// The connection's number, as `SHOW PROCESSLIST` shows it.
+    #[cfg(feature = "failpoints")]
     pub(crate) fn id(&self) -> u32 {
         self.id
     }
@@ -224,11 +231,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.begin()?;
         self.channel.command(&command).await?;
         Ok(Dump::new(self.channel))
-    }
-
-    /// Says goodbye as far as that goes: the server ends the session anyway.
-    pub(crate) async fn close(mut self) {
-        let _ = self.channel.command(&[COM_QUIT]).await;
     }
 
     fn begin(&mut self) -> Result<()> {

@@ -7,12 +7,11 @@ use zdm_core::connect::Step;
 use zdm_core::schema::{ConstraintKind, Table};
 use zdm_core::{Error, ErrorKind, Result};
 
+use super::conflicts::{self, is_own_key};
 use super::state::{Existing, State};
 use super::{DURING, Work, ddl, quoted};
-use crate::connect::Server;
 use crate::connect::quote::{quote_ident, quote_literal, quote_table};
 use crate::error::OrMy;
-use crate::fence::is_trigger_of_ours;
 
 pub(super) async fn make(work: &mut Work<'_>, step: Step) -> Result<()> {
     let foreign = work.tables().into_iter().find(|table| !ddl::is_native(table));
@@ -55,34 +54,17 @@ async fn refuse_conflicts(work: &mut Work<'_>, state: &State, step: Step) -> Res
     let (schema, mut conflicts) = (work.schema, Vec::new());
     for table in &schema.tables {
         let name = &table.name;
-        let noted = state.is_noted(work.run, name);
-        let Some(existing) = state.table(name) else {
-            if step > Step::Bare && noted {
+        if !state.is_noted(work.run, name) {
+            let found = conflicts::of(&mut work.control, state, work.run, table).await?;
+            conflicts.extend(found.into_iter().map(|what| format!("{name} {what}")));
+        } else if state.table(name).is_none() {
+            if step > Step::Bare {
                 conflicts.push(format!("{name} was made by this run and is gone, start the run anew"));
             }
-            continue;
-        };
-        if existing.kind != "BASE TABLE" {
-            conflicts.push(format!("{name} is no table but a {}", existing.kind.to_ascii_lowercase()));
-        } else if noted {
-            // A run that has copied anything is past this step: the rows are
-            // of one whose record is gone, and would be there twice.
-            if step == Step::Bare && holds_rows(work, table).await? {
-                conflicts.push(format!("{name} holds rows of an earlier run of this name"));
-            }
-        } else if let Some(other) = state.other_owner(work.run, name) {
-            conflicts.push(format!("{name} belongs to run {other}"));
-        } else if let Some(difference) = difference(work.control.server(), table, existing) {
-            conflicts.push(format!("{name} has another shape: {difference}"));
-        } else if holds_rows(work, table).await? {
-            conflicts.push(format!("{name} holds rows"));
-        } else {
-            let standing = standing(table, existing);
-            conflicts.extend(standing.into_iter().map(|what| {
-                format!(
-                    "{name} has {what}, which the source has not: drop it, and make it behind the cutover"
-                )
-            }));
+        // A run that has copied anything is past this step: the rows are of
+        // one whose record is gone, and would be there twice.
+        } else if step == Step::Bare && conflicts::holds_rows(&mut work.control, table).await? {
+            conflicts.push(format!("{name} holds rows of an earlier run of this name"));
         }
     }
     if conflicts.is_empty() {
@@ -97,65 +79,6 @@ async fn refuse_conflicts(work: &mut Work<'_>, state: &State, step: Step) -> Res
         ),
     )
     .during(DURING))
-}
-
-/// The first thing in which the columns differ.
-fn difference(server: Server, table: &Table, existing: &Existing) -> Option<String> {
-    if !existing.engine.eq_ignore_ascii_case("InnoDB") {
-        return Some(format!("its engine is {}, which has no transactions: make it InnoDB", existing.engine));
-    }
-    for column in &table.columns {
-        let wanted = plain(server, &column.native.name);
-        match existing.columns.iter().find(|(name, _)| *name == *column.name) {
-            None => return Some(format!("it has no column {}", column.name)),
-            Some((_, found)) if plain(server, found) != wanted => {
-                return Some(format!("its column {} is {found}, and here {wanted}", column.name));
-            }
-            Some(_) => {}
-        }
-    }
-    let extra = existing.columns.iter().find(|(name, _)| table.position(name).is_none());
-    extra.map(|(name, _)| format!("its column {name} is not in the source"))
-}
-
-/// A type without what versions show differently: the width in which whole
-/// numbers are shown, and MariaDB's name for JSON.
-fn plain(server: Server, column_type: &str) -> String {
-    let end = column_type.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(column_type.len());
-    let (word, rest) = column_type.split_at(end);
-    let word = word.to_ascii_lowercase();
-    match word.as_str() {
-        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" => {
-            let rest = rest.split_once(')').map_or(rest, |(_, rest)| rest);
-            format!("{word}{rest}").trim_end().to_owned()
-        }
-        "json" if server.is_mariadb() => "longtext".to_owned(),
-        _ => format!("{word}{rest}"),
-    }
-}
-
-/// What would refuse or alter rows while they arrive, and that nobody could
-/// make again since the source has it not.
-fn standing(table: &Table, existing: &Existing) -> Vec<String> {
-    let constraint = |name: &str| table.constraints.iter().any(|constraint| constraint.name == *name);
-    let indexes = existing.indexes.iter().filter(|(name, index)| {
-        let own = constraint(name) || table.indexes.iter().any(|index| index.name == **name);
-        index.unique && !own && !is_own_key(table, name, index)
-    });
-    let keys = existing.foreign_keys.iter().filter(|name| !constraint(name));
-    let triggers = existing.triggers.iter().filter(|name| {
-        !is_trigger_of_ours(name) && !table.triggers.iter().any(|trigger| trigger.name == **name)
-    });
-    indexes
-        .map(|(name, _)| format!("the unique index {name}"))
-        .chain(keys.map(|name| format!("the foreign key {name}")))
-        .chain(triggers.map(|name| format!("the trigger {name}")))
-        .collect()
-}
-
-/// Whether an index is the one that tells rows apart.
-fn is_own_key(table: &Table, name: &str, index: &super::state::Indexed) -> bool {
-    name == "PRIMARY" || table.has_key() && index.is_over(&ddl::key_names(table))
 }
 
 /// Takes a table that is there and empty. What of its unique indexes, foreign
@@ -195,12 +118,6 @@ pub(super) async fn quiet(work: &mut Work<'_>, table: &Table, existing: &Existin
         }
     }
     Ok(())
-}
-
-async fn holds_rows(work: &mut Work<'_>, table: &Table) -> Result<bool> {
-    let sql = format!("SELECT EXISTS (SELECT 1 FROM {})", quoted(table));
-    let holds: Option<bool> = work.control.query_first(sql).await.during(DURING)?;
-    Ok(holds == Some(true))
 }
 
 /// Makes the databases, ours among them, and the table of what was made.

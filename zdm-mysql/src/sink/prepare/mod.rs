@@ -22,16 +22,19 @@
 //! second wait, and falls with its session.
 
 mod bare;
+mod conflicts;
 mod ddl;
+mod drop;
 mod finished;
 mod ready;
 mod state;
 
 use mysql_async::prelude::Queryable;
-use zdm_core::connect::{RunName, Step};
-use zdm_core::schema::{Schema, Table};
+use zdm_core::connect::{Finding, RunName, Severity, Step};
+use zdm_core::schema::{ConstraintKind, Schema, Table, TableName};
 use zdm_core::{Error, ErrorKind, Result};
 
+pub use self::drop::drop_run;
 use self::state::State;
 use crate::config::MySqlConfig;
 use crate::connect::Control;
@@ -72,6 +75,60 @@ pub(super) async fn prepare(config: &MySqlConfig, run: &RunName, schema: &Schema
         ready::validate(&mut work).await?;
     }
     Ok(())
+}
+
+/// What would refuse a run before it makes anything, and which of its tables
+/// are there already and would be used: each table and a clause about it.
+///
+/// # Errors
+///
+/// When the server cannot be asked.
+pub(crate) async fn standing(
+    control: &mut Control,
+    run: &RunName,
+    schema: &Schema,
+    ours: &str,
+) -> Result<(Vec<(TableName, String)>, Vec<TableName>)> {
+    let names: Vec<_> = schema.tables.iter().map(|table| table.name.clone()).collect();
+    let state = State::read(control, ours, &names).await?;
+    let (mut refused, mut used) = (Vec::new(), Vec::new());
+    for table in &schema.tables {
+        let name = &table.name;
+        if state.is_noted(run, name) || state.table(name).is_none() {
+            continue;
+        }
+        let found = conflicts::of(control, &state, run, table).await?;
+        if found.is_empty() {
+            used.push(name.clone());
+        }
+        refused.extend(found.into_iter().map(|what| (name.clone(), what)));
+    }
+    Ok((refused, used))
+}
+
+/// What of the tables is not made, and has to be made by hand.
+pub(crate) fn not_moved(schema: &Schema) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in &schema.tables {
+        let mut tell = |code: &str, what: &str, name: &str| {
+            let message = format!("{what} {name} does not fit the table as it arrives: make it by hand");
+            findings.push(Finding::new(Severity::Warning, code, &table.name, message));
+        };
+        for index in table.indexes.iter().filter(|index| ddl::index_text(table, index).is_none()) {
+            tell("index_not_moved", "the index", &index.name);
+        }
+        for constraint in &table.constraints {
+            if let ConstraintKind::ForeignKey(key) = &constraint.kind
+                && ddl::foreign_key(schema, constraint, key).is_none()
+            {
+                tell("constraint_not_moved", "the foreign key", &constraint.name);
+            }
+        }
+        for trigger in table.triggers.iter().filter(|_| !table.keeps_name()) {
+            tell("trigger_not_moved", "the trigger", &trigger.name);
+        }
+    }
+    findings
 }
 
 impl Work<'_> {
