@@ -30,7 +30,9 @@ async fn a_url_that_leads_nowhere_is_told_at_once() {
     let missing = from.replace("/nowhere", "/elsewhere");
     for (from, to, says) in [
         ("nonsense", to.as_str(), &["postgres://", "--from"][..]),
-        ("mysql://u:hidden@h/d", &to, &["postgres://", "--from", "mysql"]),
+        ("oracle://u:hidden@h/d", &to, &["mysql://", "mariadb://", "--from", "oracle"]),
+        ("mysql://u:hidden@127.0.0.1:1/d", &to, &["127.0.0.1:1/d", "--from"]),
+        (&from, "mariadb://u:hidden@127.0.0.1:1/d", &["127.0.0.1:1/d", "--to"]),
         (&from, "postgres://u:hidden@h:99999/d", &["port", "--to"]),
         (closed, &to, &["cannot reach the server", "127.0.0.1:1/d", "--from"]),
         (&from, closed, &["cannot reach the server", "127.0.0.1:1/d", "--to"]),

@@ -6,8 +6,6 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use zdm_core::Result;
 use zdm_core::connect::RunName;
-use zdm_core::migrate::Options;
-use zdm_core::schema::Selection;
 
 /// Moves a live database to another server while its application keeps
 /// reading and writing
@@ -47,8 +45,9 @@ impl Args {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Common {
-    /// The source: postgres://user@host:port/database, or key=value pairs.
-    /// Passwords may come from PGPASSWORD or ~/.pgpass
+    /// The source: postgres://, mysql:// or mariadb://user@host:port/database.
+    /// Passwords may come from PGPASSWORD or ~/.pgpass, and from ~/.my.cnf or
+    /// MYSQL_PWD
     #[arg(long, value_name = "URL", env = "ZDM_FROM", hide_env_values = true)]
     pub(crate) from: String,
     /// The target
@@ -57,8 +56,9 @@ pub(crate) struct Common {
     /// The name of the run: it names the slot, and what a resume goes on with
     #[arg(long, value_name = "NAME", default_value = "main")]
     pub(crate) run: String,
-    /// Tables to move, as patterns over schema.table; may be repeated
-    #[arg(long, value_name = "PATTERN", default_value = "*.*", value_delimiter = ',')]
+    /// Tables to move, as patterns over schema.table (MySQL: database.table);
+    /// may be repeated. Default: all of the database that --from names
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     pub(crate) tables: Vec<String>,
     /// Tables to leave out, as patterns over schema.table; may be repeated
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
@@ -129,17 +129,6 @@ pub(crate) struct Drop {
 impl Common {
     pub(crate) fn run(&self) -> Result<RunName> {
         self.run.parse()
-    }
-
-    pub(crate) fn selection(&self) -> Result<Selection> {
-        Selection::new(self.tables.iter().cloned())?.except(self.exclude.iter().cloned())
-    }
-
-    pub(crate) fn options(&self) -> Result<Options> {
-        let mut options = Options::default();
-        options.run = self.run()?;
-        options.tables = self.selection()?;
-        Ok(options)
     }
 }
 

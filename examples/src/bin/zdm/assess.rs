@@ -16,7 +16,7 @@ pub(crate) async fn run(common: &Common, output: &Output) -> Result<ExitCode> {
     let run = common.run()?;
     let reached = databases.reach(&run).await?;
     databases.refuse_taken(&run, &reached).await?;
-    let migration = databases.migration(common.options()?)?;
+    let migration = databases.migration(common)?;
     let findings = migration.assess().await?;
     map::show(migration.conversion().await?.as_ref(), *output);
     show(&findings, *output);

@@ -35,7 +35,7 @@ pub(crate) async fn run(args: &Cutover, output: &Output) -> Result<ExitCode> {
                        `zdm migrate --cutover`";
         return Err(Error::new(ErrorKind::Config, message).with("run", &run).with("phase", phase));
     }
-    let migration = databases.migration(args.common.options()?)?;
+    let migration = databases.migration(&args.common)?;
     if reached.switch.is_some_and(|record| record.state == SwitchState::Switched) {
         // Finishes what is left behind the switch, if it was interrupted there.
         migration.run_until(Until::CaughtUp, signals::token()?).await?;

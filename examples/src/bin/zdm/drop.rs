@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use zdm_core::connect::{Source, SwitchState};
+use zdm_core::connect::SwitchState;
 use zdm_core::{Error, ErrorKind, Result};
 
 use crate::args::Drop;
@@ -23,14 +23,14 @@ pub(crate) async fn run(args: &Drop, output: &Output) -> Result<ExitCode> {
              if that is what you want, say --force",
         ));
     }
-    databases.source().release(&run).await?;
-    zdm_pg::drop_run(&databases.from, &run).await?;
-    zdm_pg::drop_run(&databases.to, &run).await?;
+    databases.from.source().release(&run).await?;
+    databases.from.drop_run(&run).await?;
+    databases.to.drop_run(&run).await?;
     output.say(
         "summary",
         json!({ "state": "dropped", "run": run }),
         format!(
-            "the run {run} is dropped: slot, publication, seal and records are gone, the moved tables stay"
+            "the run {run} is dropped: what it kept on both servers, seal and records, is gone; the moved tables stay"
         ),
     );
     Ok(ExitCode::SUCCESS)

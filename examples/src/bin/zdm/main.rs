@@ -7,6 +7,8 @@
 //! zdm cutover --from postgres://app@old/shop --to postgres://app@new/shop
 //! ```
 //!
+//! Either side may as well be `mysql://…` or `mariadb://…`.
+//!
 //! Exit codes: 0 done; 1 it failed, and the message says what to do; 2 the
 //! command line is wrong; 3 `assess` or `--dry-run` has found blockers.
 
@@ -18,6 +20,7 @@ mod drop;
 mod map;
 mod migrate;
 mod output;
+mod reach;
 mod signals;
 mod status;
 

@@ -20,10 +20,10 @@ use crate::{assess, map, signals};
 pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     let began = Instant::now();
     let databases = Databases::parse(&args.common)?;
-    let mut options = args.common.options()?;
-    options.jobs = args.jobs;
-    options.max_rate = args.max_rate.unwrap_or(0);
-    let migration = databases.migration(options)?;
+    let migration = databases.migration_with(&args.common, |options| {
+        options.jobs = args.jobs;
+        options.max_rate = args.max_rate.unwrap_or(0);
+    })?;
     let run = args.common.run()?;
     let reached = databases.reach(&run).await?;
     databases.refuse_taken(&run, &reached).await?;
