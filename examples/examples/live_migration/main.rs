@@ -1,12 +1,14 @@
-//! Moves a live PostgreSQL database to another server while an application
-//! keeps writing to it, and proves that nothing was lost.
+//! Moves a live database to PostgreSQL while an application keeps writing to
+//! it, and proves that nothing was lost.
 //!
-//! Needs nothing but this checkout: it finds or fetches PostgreSQL and starts
-//! two throwaway servers.
+//! Needs nothing but this checkout: it finds or fetches MySQL (or MariaDB,
+//! where MySQL cannot be had) and PostgreSQL, and starts two throwaway
+//! servers.
 //!
 //! ```text
 //! cargo run --release --example live_migration
-//! cargo run --release --example live_migration -- --json --rows 1000000
+//! cargo run --release --example live_migration -- --from mariadb --rows 100000
+//! cargo run --release --example live_migration -- --from postgres --json
 //! ```
 //!
 //! What happens: a shop is loaded into the first server; an application with
@@ -19,29 +21,36 @@
 mod app;
 mod report;
 mod shop;
+mod witness;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use tokio_util::sync::CancellationToken;
 use zdm_core::gate::{Gate, GateControl};
+use zdm_core::migrate::Migration;
 use zdm_core::migrate::cutover::CutoverOptions;
-use zdm_core::migrate::{Migration, Options};
+use zdm_core::schema::Selection;
+use zdm_mysql::{MySqlConfig, MySqlSource};
 use zdm_pg::{PgConfig, PgSink, PgSource};
-use zdm_servers::compare::compare;
 use zdm_servers::{PgOptions, Postgres};
 
 use crate::app::{App, Side};
 use crate::report::{Bars, Report};
+use crate::shop::Old;
+use crate::witness::Witness;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Moves a live database and proves that nothing was lost.
 #[derive(Debug, Parser)]
 struct Args {
+    /// The engine that the shop begins on
+    #[arg(long, value_enum, default_value_t = From::Mysql)]
+    from: From,
     /// Orders in the shop before the move begins
-    #[arg(long, default_value_t = 300_000)]
+    #[arg(long, default_value_t = 200_000)]
     rows: u32,
     /// Workers of the application that writes all the time
     #[arg(long, default_value_t = 4)]
@@ -53,6 +62,13 @@ struct Args {
     /// Ends with one JSON object on a line of its own
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum From {
+    Mysql,
+    Mariadb,
+    Postgres,
 }
 
 #[tokio::main]
@@ -68,22 +84,29 @@ async fn main() -> Result<(), Failure> {
 
 async fn migrate(args: &Args) -> Result<Report, Failure> {
     let began = Instant::now();
-    println!("starting two PostgreSQL servers");
-    let (old, new) = tokio::try_join!(Postgres::start(PgOptions::new().durable(true)), async {
-        Postgres::start(PgOptions::new().durable(true)).await
+    println!("starting two servers");
+    let (old, new) = tokio::try_join!(Old::start(args.from), async {
+        Ok(Postgres::start(PgOptions::new().durable(true)).await?)
     })?;
-    let (old, new) = (old.create_database("shop").await?, new.create_database("shop").await?);
-    println!("loading a shop with {} orders", args.rows);
-    shop::load(&old, args.rows).await?;
+    let new = new.create_database("shop").await?;
+    println!("loading a shop with {} orders into {}", args.rows, old.engine());
+    old.load(args.rows).await?;
 
     // The application: every request passes the gate to the active side.
     let gate = Gate::new(Side::new("old", old.url()));
     let app = App::start(gate.clone(), args.workers);
 
     // The migration. The same lines move a database of yours.
-    let source = PgSource::new(PgConfig::parse(&old.url())?);
     let sink = PgSink::new(PgConfig::parse(&new.url())?);
-    let migration = Migration::between(source, sink).options(Options::default()).build()?;
+    let migration = match &old {
+        Old::Postgres(old) => Migration::between(PgSource::new(PgConfig::parse(&old.url())?), sink),
+        Old::MySql(old, _) => Migration::between(MySqlSource::new(MySqlConfig::parse(&old.url())?), sink)
+            .tables(Selection::new(["shop.*"])?),
+    };
+    let migration = migration.build()?;
+    if let Some(converted) = migration.conversion().await? {
+        print!("{}", report::Converted(&converted));
+    }
     let bars = Bars::watch(migration.status());
     let moved = Instant::now();
     let mut running = migration.start(CancellationToken::new());
@@ -95,7 +118,7 @@ async fn migrate(args: &Args) -> Result<Report, Failure> {
 
     // The cutover. As the gate opens to the new side, the example looks at
     // the new database as it is then, before the first request comes in.
-    let witness = Arc::new(app::Witness::new(gate.toward(Side::new("new", new.url())), new.url()));
+    let witness = Arc::new(Witness::new(gate.toward(Side::new("new", new.url())), new.clone()));
     let switch =
         running.cutover(Arc::clone(&witness) as Arc<dyn GateControl>, CutoverOptions::default()).await?;
     // Online: foreign keys are validated while the application writes.
@@ -105,12 +128,11 @@ async fn migrate(args: &Args) -> Result<Report, Failure> {
     let ledger = app.stop().await;
 
     println!("comparing every row by plain SQL");
-    let at_the_switch = witness.snapshot()?;
-    let comparison = compare(&old.connect().await?, &at_the_switch).await?;
-    print!("{comparison}");
+    let (compared_rows, differences) = old.compare(&new, &witness.seen()?).await?;
     let lost = ledger.missing(&new.connect().await?).await?;
 
     Ok(Report {
+        from: old.engine(),
         rows_copied: applied.rows_copied,
         changes_applied: applied.changes_applied,
         rows_per_second: rate(before.rows_copied, caught_up),
@@ -120,8 +142,8 @@ async fn migrate(args: &Args) -> Result<Report, Failure> {
         first_failure: ledger.first_failure,
         longest_wait_ms: gate.stats().longest_wait.as_secs_f64() * 1_000.0,
         pause: switch.pause,
-        compared_rows: comparison.rows(),
-        differences: comparison.differences() + lost,
+        compared_rows,
+        differences: differences + lost,
         seconds: began.elapsed().as_secs_f64(),
     })
 }

@@ -11,10 +11,13 @@ use tokio::task::JoinHandle;
 use zdm_core::connect::Phase;
 use zdm_core::migrate::cutover::Pause;
 use zdm_core::run::Status;
+use zdm_core::schema::conversion::{self, Fit};
 
 /// The result of the example.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
+    /// The engine that was left.
+    pub(crate) from: String,
     pub(crate) rows_copied: u64,
     pub(crate) rows_per_second: u64,
     pub(crate) changes_applied: u64,
@@ -60,6 +63,39 @@ impl fmt::Display for Report {
         writeln!(f, "rows compared        {:>12}", self.compared_rows)?;
         writeln!(f, "differences          {:>12}", self.differences)?;
         write!(f, "seconds              {:>12.1}", self.seconds)
+    }
+}
+
+/// What becomes of the schema at another engine, in a few lines.
+pub(crate) struct Converted<'a>(pub(crate) &'a conversion::Report);
+
+impl fmt::Display for Converted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = || self.0.tables.iter().flat_map(|table| table.columns.iter().map(move |c| (table, c)));
+        let exact = columns().filter(|(_, column)| column.fit == Fit::Exact).count();
+        writeln!(
+            f,
+            "{} tables become PostgreSQL's; {exact} of {} columns exactly, others:",
+            self.0.tables.len(),
+            columns().count()
+        )?;
+        for (table, column) in columns() {
+            let name = format!("{}.{}", table.to.name, column.to);
+            match &column.fit {
+                Fit::Lossy(what) => {
+                    writeln!(
+                        f,
+                        "  {name} {} -> {}; refused if it ever came: {what}",
+                        column.from_type, column.to_type
+                    )?;
+                }
+                Fit::Widened(how) => {
+                    writeln!(f, "  {name} {} -> {}: {how}", column.from_type, column.to_type)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,5 @@
-//! The shop: a schema with what real ones have (foreign keys, identities, a
-//! trigger, an enum, a generated column, JSON, large values, partitions, mixed
-//! case), and its rows.
+//! The shop as PostgreSQL has it, with an array, a domain, a trigger, and
+//! foreign keys that act.
 
 use zdm_servers::Result;
 use zdm_servers::postgres::Database;
@@ -73,7 +72,7 @@ CREATE TRIGGER note_shipment AFTER UPDATE ON orders FOR EACH ROW EXECUTE FUNCTIO
 "#;
 
 /// Makes the shop, with so many orders.
-pub(crate) async fn load(database: &zdm_servers::postgres::Database, orders: u32) -> Result<()> {
+pub(super) async fn load(database: &Database, orders: u32) -> Result<()> {
     database.execute(SCHEMA).await?;
     let customers = (orders / 6).max(10);
     rows(database, customers, orders).await?;
