@@ -3,6 +3,7 @@
 
 pub(crate) mod quote;
 mod server;
+pub(crate) mod threads;
 
 use std::ops::{Deref, DerefMut};
 use std::panic::AssertUnwindSafe;

@@ -40,7 +40,6 @@ use zdm_core::Result;
 use zdm_core::connect::{Fence, Hold, HoldOptions, RunName, SwitchRecord};
 use zdm_core::schema::Schema;
 
-pub(crate) use self::blockers::REPLICATING;
 pub(crate) use self::seal::{is_trigger_of_ours, triggers_of};
 use self::taking::Taking;
 use crate::config::MySqlConfig;

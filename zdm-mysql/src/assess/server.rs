@@ -6,6 +6,7 @@ use zdm_core::Result;
 use zdm_core::connect::{Finding, Severity};
 
 use super::Look;
+use crate::connect::threads::{appliers, is_about_a_text};
 use crate::error::OrMy;
 use crate::schema::Cells;
 use crate::snapshot::prepared;
@@ -70,10 +71,10 @@ async fn replica(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> Result<()>
     if look.is_on("log_slave_updates") || look.is_on("log_replica_updates") {
         return Ok(());
     }
-    let sql = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'system user' \
-               AND (COMMAND LIKE 'Slave%' OR COMMAND LIKE 'Replica%' OR COMMAND = 'Connect')";
-    let appliers: Option<u64> = look.control.query_first(sql).await.during("assess.replica")?;
-    if appliers.unwrap_or(0) > 0 {
+    let appliers = appliers(&mut look.control, "assess.replica").await?;
+    let applies =
+        |doing: &String| doing.starts_with("Slave") || doing.starts_with("Replica") || doing == "Connect";
+    if appliers.iter().any(applies) {
         findings.push(
             Finding::new(
                 Severity::Blocker,
@@ -96,7 +97,11 @@ async fn waits(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
     let sql = "SELECT trx_mysql_thread_id, trx_started FROM information_schema.INNODB_TRX \
                 WHERE trx_id > 0 AND trx_id < (1 << 48) AND trx_mysql_thread_id > 0 \
                   AND trx_started < NOW() - INTERVAL 1 MINUTE ORDER BY trx_started";
-    let rows: Vec<Row> = look.control.query(sql).await.during("assess.waits")?;
+    let rows: Vec<Row> = match look.control.query(sql).await.during("assess.waits") {
+        // The start asks again until the server can say it.
+        Err(error) if is_about_a_text(&error) => Vec::new(),
+        outcome => outcome?,
+    };
     for row in rows {
         let thread: u64 = row.cell(0)?;
         findings.push(

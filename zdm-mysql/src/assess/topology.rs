@@ -1,13 +1,11 @@
 //! Other servers that write here: what comes by replication passes every
 //! trigger and waits for no row that we hold.
 
-use mysql_async::prelude::Queryable;
 use zdm_core::Result;
 use zdm_core::connect::{Finding, Severity};
 
 use super::Look;
-use crate::error::OrMy;
-use crate::fence::REPLICATING;
+use crate::connect::threads::appliers;
 
 pub(super) async fn assess(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
     let group = !look.setting("group_replication_group_name").is_empty();
@@ -17,8 +15,7 @@ pub(super) async fn assess(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> 
         let finding = Finding::new(Severity::Blocker, "several_primaries", "server", message);
         findings.push(finding.remedy("let the cluster have one primary, and name that one"));
     }
-    let appliers: Option<u64> = look.control.query_first(REPLICATING).await.during("assess.replica")?;
-    if appliers.unwrap_or(0) > 0 {
+    if !appliers(&mut look.control, "assess.replica").await?.is_empty() {
         let message = "the server replicates from another one: what comes that way is stopped neither by a hold nor by \
                        a seal";
         let finding = Finding::new(Severity::Warning, "replica", "server", message);

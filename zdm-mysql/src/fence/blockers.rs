@@ -4,7 +4,7 @@ use mysql_async::prelude::Queryable;
 use zdm_core::{Error, ErrorKind, Result};
 
 use crate::connect::Control;
-use crate::error::OrMy;
+use crate::connect::threads::appliers;
 
 /// Transactions that are open and have written, the oldest first; XA
 /// transactions that are prepared and belong to no session among them (thread
@@ -16,19 +16,13 @@ const TRANSACTIONS: &str = "SELECT CONCAT('connection ', trx_mysql_thread_id, ' 
      WHERE trx_rows_locked > 0 AND trx_mysql_thread_id NOT IN (CONNECTION_ID(), ?) \
      ORDER BY trx_started LIMIT 5";
 
-/// How many threads apply what another server has logged. They ask no trigger
-/// and look at no row of ours, so no hold keeps them out. Threads that keep
-/// house are the same user's (MariaDB).
-pub(crate) const REPLICATING: &str = "SELECT COUNT(*) FROM information_schema.PROCESSLIST \
-     WHERE USER = 'system user' AND COMMAND <> 'Daemon'";
-
-/// Refuses a server that replicates from another one.
+/// Refuses a server that replicates from another one: the threads that apply
+/// it ask no trigger and look at no row of ours, so no hold keeps them out.
 ///
 /// # Errors
 /// `Config`.
 pub(super) async fn refuse_replica(session: &mut Control) -> Result<()> {
-    let appliers: Option<u64> = session.query_first(REPLICATING).await.during("fence.hold")?;
-    if appliers.unwrap_or(0) == 0 {
+    if appliers(session, "fence.hold").await?.is_empty() {
         return Ok(());
     }
     Err(Error::new(

@@ -19,6 +19,7 @@ use zdm_core::{Error, ErrorKind, Position, Result};
 use crate::changes::start;
 use crate::config::MySqlConfig;
 use crate::connect::Control;
+use crate::connect::threads::is_about_a_text;
 use crate::error::OrMy;
 use crate::schema::Cells;
 
@@ -79,10 +80,10 @@ async fn logs_rows(control: &mut Control, schema: &Schema) -> Result<()> {
 pub(super) async fn wait(control: &mut Control, deadline: Instant) -> Result<()> {
     // The copy may be as old as that.
     sleep(POLL).await;
-    let writing: BTreeSet<u64> = writing(control).await?.into_iter().map(|t| t.id).collect();
+    let writing: BTreeSet<u64> = writing(control, deadline).await?.into_iter().map(|t| t.id).collect();
     let prepared: BTreeSet<String> = prepared(control).await?.into_iter().collect();
     loop {
-        let left: Vec<_> = writing_now(control, &writing).await?;
+        let left: Vec<_> = writing_now(control, &writing, deadline).await?;
         let undecided = if prepared.is_empty() {
             Vec::new()
         } else {
@@ -106,19 +107,28 @@ struct Writing {
     since: String,
 }
 
-async fn writing_now(control: &mut Control, of: &BTreeSet<u64>) -> Result<Vec<Writing>> {
+async fn writing_now(control: &mut Control, of: &BTreeSet<u64>, deadline: Instant) -> Result<Vec<Writing>> {
     if of.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(writing(control).await?.into_iter().filter(|transaction| of.contains(&transaction.id)).collect())
+    Ok(writing(control, deadline)
+        .await?
+        .into_iter()
+        .filter(|transaction| of.contains(&transaction.id))
+        .collect())
 }
 
 /// Those that only read have no number of their own: they are shown by one
 /// beyond 48 bits, or by 0.
-async fn writing(control: &mut Control) -> Result<Vec<Writing>> {
+async fn writing(control: &mut Control, deadline: Instant) -> Result<Vec<Writing>> {
     let sql = "SELECT trx_id, trx_mysql_thread_id, trx_started FROM information_schema.INNODB_TRX \
                 WHERE trx_id > 0 AND trx_id < (1 << 48) ORDER BY trx_started";
-    let rows: Vec<Row> = control.query(sql).await.during("snapshot.begin")?;
+    let rows: Vec<Row> = loop {
+        match control.query(sql).await.during("snapshot.begin") {
+            Err(error) if is_about_a_text(&error) && Instant::now() < deadline => sleep(POLL).await,
+            outcome => break outcome?,
+        }
+    };
     rows.iter()
         .map(|row| Ok(Writing { id: row.cell(0)?, thread: row.cell(1)?, since: row.cell(2)? }))
         .collect()
