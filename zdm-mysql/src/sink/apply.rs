@@ -110,6 +110,7 @@ impl Apply {
             let delete = format!("DELETE FROM {}", shape.name);
             let done = self.session.query_drop(delete).await.during("sink.truncate");
             done.map_err(|error| shape.named(error))?;
+            fail::fail_point!("apply::truncated");
         }
         Ok(())
     }

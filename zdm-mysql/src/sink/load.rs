@@ -118,6 +118,7 @@ impl Load {
 
     async fn end(&mut self, progress: &Progress) -> Result<()> {
         self.finish().await?;
+        fail::fail_point!("load::copied");
         self.session.commit(&self.ours, self.options.epoch, progress).await
     }
 }

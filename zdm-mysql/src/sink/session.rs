@@ -79,6 +79,7 @@ impl Session {
         self.begin().await?;
         let run = self.run.clone();
         advance(&mut self.control, ours, &run, epoch, progress).await?;
+        fail::fail_point!("sink::advanced");
         self.query_drop("COMMIT").await.during("sink.commit")?;
         self.open = false;
         self.used = Instant::now();
