@@ -45,6 +45,9 @@ pub enum Application {
     Postgres,
     /// What every engine can: [`portable`].
     Portable,
+    /// The same at the pace of people, without what no seal hinders at MySQL
+    /// (TRUNCATE) and without values of a megabyte: one that can be cut over.
+    Light,
 }
 
 /// One transaction: its statements, and whether the last one commits it.
@@ -185,10 +188,15 @@ async fn work(url: String, worker: u64, options: LoadOptions, shared: Arc<Shared
                 }
             }
         };
+        if options.application == Application::Light {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         number += 1;
         let transaction = match options.application {
             Application::Postgres => postgres::transaction(&mut random, id, number),
-            Application::Portable => portable::transaction(dialect, &mut random, id, number),
+            Application::Portable | Application::Light => {
+                portable::transaction(dialect, options, &mut random, id, number)
+            }
         };
         match run(&mut session, &transaction).await {
             Ok(()) if transaction.commits => {

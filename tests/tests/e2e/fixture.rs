@@ -31,14 +31,26 @@ pub(crate) async fn shared(from: Engine, to: Engine) -> (&'static Server, &'stat
 
 /// A database of the application on both sides, and the application.
 pub(crate) async fn application(name: &str, from: &Server, to: &Server, scale: u32) -> (Route, Load) {
+    application_with(name, from, to, scale, |_| {}).await
+}
+
+/// The same, with options changed.
+pub(crate) async fn application_with(
+    name: &str,
+    from: &Server,
+    to: &Server,
+    scale: u32,
+    change: impl FnOnce(&mut LoadOptions),
+) -> (Route, Load) {
     let route = Route::new(name, from, to).await;
     route.source.execute(portable::tables(&route.source)).await.unwrap();
     route.source.execute(&portable::rows(&route.source, scale)).await.unwrap();
-    let options = LoadOptions {
+    let mut options = LoadOptions {
         seed: variable("ZDM_TEST_SEED", 1),
         application: Application::Portable,
         ..LoadOptions::default()
     };
+    change(&mut options);
     let load = Load::start(&route.source, options);
     load.more(20).await;
     (route, load)

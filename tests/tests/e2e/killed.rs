@@ -14,9 +14,10 @@ use crate::fixture::{application, arrived, done, each_pair, finish, shared, vari
 const FEW: &[&str] = &[
     "start::prepared:1",
     "copy::before_commit:3",
-    "copy::after_commit:9",
+    "sink::advanced:5",
     "attempt::keyed:1",
     "follow::before_commit:2",
+    "sink::advanced:2",
     "follow::after_commit:2",
 ];
 
@@ -27,6 +28,8 @@ const ALL: &[&str] = &[
     "start::entered:1",
     "copy::planned:3",
     "copy::batch:2",
+    "load::copied:2",
+    "sink::advanced:2",
     "copy::before_commit:2",
     "copy::after_commit:2",
     "copy::before_commit:9",
@@ -40,6 +43,8 @@ const ALL: &[&str] = &[
     "attempt::consistent:1",
     "attempt::finished:1",
     "follow::written:5",
+    "apply::truncated:1",
+    "sink::advanced:3",
     "follow::before_commit:3",
     "follow::after_commit:2",
     "follow::after_ack:3",

@@ -17,6 +17,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]
 
+mod busy;
+mod cutover;
 mod fixture;
 mod killed;
 mod outages;

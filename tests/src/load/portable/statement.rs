@@ -2,10 +2,10 @@
 
 use fastrand::Rng;
 
-use crate::load::Dialect;
+use crate::load::{Application, Dialect};
 
 /// One statement, or some that only make sense together.
-pub(super) fn statement(dialect: Dialect, random: &mut Rng) -> Vec<String> {
+pub(super) fn statement(dialect: Dialect, application: Application, random: &mut Rng) -> Vec<String> {
     let id = random.i32(1..4000);
     let other = random.i32(1..4000);
     let plain = word(random);
@@ -107,7 +107,7 @@ pub(super) fn statement(dialect: Dialect, random: &mut Rng) -> Vec<String> {
             dialect.upsert("id", "v = concat(scratch.v, 'more')")
         )),
         29 => one(format!("INSERT INTO scratch_log VALUES ({text}), ('{id}')")),
-        30 => match id % 40 {
+        30 if application != Application::Light => match id % 40 {
             0 => one("TRUNCATE TABLE scratch".to_owned()),
             1 => vec!["TRUNCATE TABLE scratch_log".to_owned(), "TRUNCATE TABLE scratch".to_owned()],
             2 => vec![
@@ -117,7 +117,7 @@ pub(super) fn statement(dialect: Dialect, random: &mut Rng) -> Vec<String> {
             3 => one("TRUNCATE TABLE part".to_owned()),
             _ => one(format!("DELETE FROM scratch WHERE id BETWEEN {id} AND {id} + 50")),
         },
-        31 => match id % 24 {
+        31 if application != Application::Light => match id % 24 {
             0 => one(format!(
                 "UPDATE large SET body = repeat('{id}0123456789abcdef', 70000) WHERE id = {other} % 4 + 1"
             )),

@@ -3,11 +3,12 @@
 use fastrand::Rng;
 
 use super::statement::statement;
-use crate::load::{Dialect, Transaction};
+use crate::load::{Application, Dialect, LoadOptions, Transaction};
 
 /// One transaction of a worker, which the ledger has under that number.
 pub(in crate::load) fn transaction(
     dialect: Dialect,
+    options: LoadOptions,
     random: &mut Rng,
     worker: i64,
     number: i64,
@@ -23,10 +24,10 @@ pub(in crate::load) fn transaction(
             // What came behind a savepoint stays, or goes with it.
             let end = if random.bool() { "RELEASE SAVEPOINT s" } else { "ROLLBACK TO SAVEPOINT s" };
             statements.push("SAVEPOINT s".to_owned());
-            statements.extend(statement(dialect, random));
+            statements.extend(statement(dialect, options.application, random));
             statements.push(end.to_owned());
         } else {
-            statements.extend(statement(dialect, random));
+            statements.extend(statement(dialect, options.application, random));
         }
     }
     statements.push(ledger);
@@ -39,7 +40,7 @@ pub(in crate::load) fn transaction(
 fn prepared(random: &mut Rng, worker: i64, ledger: String) -> Transaction {
     let xid = format!("'worker {worker}'");
     let mut statements = vec![format!("XA START {xid}")];
-    statements.extend(statement(Dialect::MySql, random));
+    statements.extend(statement(Dialect::MySql, Application::Light, random));
     statements.extend([ledger, format!("XA END {xid}"), format!("XA PREPARE {xid}")]);
     let commits = random.u8(..) >= 60;
     statements.push(format!("XA {} {xid}", if commits { "COMMIT" } else { "ROLLBACK" }));
