@@ -61,12 +61,18 @@ fn storage(table: &Table, engine: &str, versioned: bool, findings: &mut Vec<Find
         );
     }
     if versioned {
-        findings.push(Finding::new(
-            Severity::Warning,
-            "system_versioned",
-            name,
-            "its present rows are moved, and its history is not",
-        ));
+        findings.push(
+            Finding::new(
+                Severity::Blocker,
+                "system_versioned",
+                name,
+                "its rows have hidden columns of their history in the log, which are not read",
+            )
+            .remedy(format!(
+                "ALTER TABLE {} DROP SYSTEM VERSIONING; or exclude it",
+                quote_table(&name.schema, &name.name)
+            )),
+        );
     }
 }
 

@@ -5,7 +5,17 @@
 
 use std::fmt;
 
-use zdm_core::{Error, ErrorKind, Result};
+use zdm_core::{Engine, Error, ErrorKind, Result};
+
+use crate::position::ENGINE;
+
+/// Whose words MariaDB's tables are in.
+pub(crate) const MARIADB: Engine = Engine::new("mariadb");
+
+/// Whether tables of that engine are described by this crate.
+pub(crate) fn is_ours(engine: &Engine) -> bool {
+    *engine == ENGINE || *engine == MARIADB
+}
 
 /// Whose server it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,6 +74,12 @@ impl Server {
             _ => Err(Error::new(ErrorKind::Protocol, "the server did not tell its version")
                 .with("version", text.escape_default())),
         }
+    }
+
+    /// Whose words its tables are in. The two servers share their log's
+    /// positions, and not their types, collations and functions.
+    pub(crate) fn engine(&self) -> Engine {
+        if self.is_mariadb() { MARIADB } else { ENGINE }
     }
 
     pub(crate) fn is_mariadb(&self) -> bool {

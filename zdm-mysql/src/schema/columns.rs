@@ -23,9 +23,11 @@ pub(super) async fn read(
     table: &TableName,
     clauses: &mut HashMap<String, Clauses>,
 ) -> Result<Vec<Column>> {
+    // The reference system of a geometry, which `COLUMN_TYPE` leaves out.
+    let system = if control.server().is_mysql_since(8, 0, 3) { "SRS_ID" } else { "NULL" };
     let sql = format!(
         "SELECT COLUMN_NAME, COLUMN_TYPE, CHARACTER_SET_NAME, COLLATION_NAME, IS_NULLABLE = 'YES', EXTRA, \
-                COLUMN_COMMENT \
+                COLUMN_COMMENT, {system} \
            FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} ORDER BY ORDINAL_POSITION",
         quote_literal(&table.schema),
         quote_literal(&table.name)
@@ -35,7 +37,11 @@ pub(super) async fn read(
         .map(|row| {
             let name: String = row.cell(0)?;
             let charset: Option<String> = row.cell(2)?;
-            let (native, neutral_type) = column_type(&row.cell::<String>(1)?, charset.as_deref())
+            let mut shown: String = row.cell(1)?;
+            if let Some(system) = row.cell::<Option<u32>>(7)? {
+                shown += &format!(" /*!80003 SRID {system} */");
+            }
+            let (native, neutral_type) = column_type(&shown, charset.as_deref())
                 .map_err(|error| error.with("table", table).with("column", &name))?;
             let clauses = clauses.remove(&name).unwrap_or_default();
             let mut column = Column::new(name, neutral_type).native(native.name, native.id);
@@ -66,7 +72,7 @@ pub(super) async fn read(
 /// <https://dev.mysql.com/doc/refman/en/charset-collation-names.html>: those
 /// of the UCA 9.0.0 do not pad, all others of MySQL do; MariaDB names those
 /// that do not. One that says nothing of accents ignores them with the case.
-fn equality(collation: &str) -> Equality {
+pub(super) fn equality(collation: &str) -> Equality {
     let has = |part: &str| collation.split('_').any(|word| word == part);
     let exact = has("bin") || collation == "binary";
     let ignores_case = !exact && !has("cs");

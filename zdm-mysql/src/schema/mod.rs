@@ -35,7 +35,6 @@ use crate::config::MySqlConfig;
 use crate::connect::Control;
 use crate::connect::quote::quote_table;
 use crate::error::OrMy;
-use crate::position::ENGINE;
 
 /// Reads the selected tables and what surrounds them.
 ///
@@ -115,7 +114,7 @@ async fn table(control: &mut Control, relation: Relation, full: bool) -> Result<
     let mut written = Written::read(&name, &shown);
     let columns = columns::read(control, &name, &mut written.columns).await?;
     let (key, key_name) = key(&columns, &written.constraints, full);
-    let mut table = Table::new(ENGINE, name, columns, key);
+    let mut table = Table::new(control.server().engine(), name, columns, key);
     table.full_old_image = full;
     table.key_name = key_name;
     table.origin.fingerprint = print;

@@ -19,13 +19,22 @@ use super::plain;
 /// The expression by which a column is set from the variable that its field
 /// was read into; `None` where the field is read into the column itself.
 pub(crate) fn load_expression(column: &Column, variable: &str) -> Option<String> {
-    match Kind::of(column)? {
-        Kind::Binary(_) | Kind::Varbinary | Kind::Blob(_) | Kind::Geometry | Kind::Vector => {
-            Some(format!("UNHEX({variable})"))
-        }
+    let kind = Kind::of(column)?;
+    if is_octets(kind) {
+        return Some(format!("UNHEX({variable})"));
+    }
+    match kind {
         Kind::Bit { .. } => Some(format!("CAST({variable} AS UNSIGNED)")),
+        // Into the column itself, a 0 would become the next number wherever
+        // the table has a trigger or the statement a SET: MariaDB forgets
+        // there that it was given (`NO_AUTO_VALUE_ON_ZERO`).
+        _ if column.identity.is_some() => Some(variable.to_owned()),
         _ => None,
     }
+}
+
+fn is_octets(kind: Kind) -> bool {
+    matches!(kind, Kind::Binary(_) | Kind::Varbinary | Kind::Blob(_) | Kind::Geometry | Kind::Vector)
 }
 
 /// Appends the field of a cell for a column of the target, without the tab
@@ -63,7 +72,7 @@ fn write_value(value: &Value<'_>, column: &Column, out: &mut BytesMut) -> Result
         (value, kind) => match plain::octets(value, kind) {
             Some(octets) => plain::hex(&octets, out),
             // Text for a column of octets: its own ones.
-            None if load_expression(column, "").is_some() => {
+            None if kind.is_some_and(is_octets) => {
                 plain::hex(plain::text(value, column)?.as_bytes(), out);
             }
             None => escape(plain::text(value, column)?.as_bytes(), out),

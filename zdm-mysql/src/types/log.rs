@@ -4,6 +4,7 @@
 //! tells the form of each type.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use zdm_core::change::{Array, Value};
@@ -43,7 +44,7 @@ pub(super) fn value<'a>(kind: Kind, column: &Column, bytes: &'a [u8]) -> Option<
             Value::Native(Ipv4Addr::from(<[u8; 4]>::try_from(&*padded(bytes, 4)?).ok()?).to_string().into())
         }
         Kind::Inet6 => {
-            Value::Native(Ipv6Addr::from(<[u8; 16]>::try_from(&*padded(bytes, 16)?).ok()?).to_string().into())
+            Value::Native(inet6(Ipv6Addr::from(<[u8; 16]>::try_from(&*padded(bytes, 16)?).ok()?)).into())
         }
     })
 }
@@ -118,6 +119,33 @@ fn set_labels(column: &Column, mut number: u64) -> Option<Cow<'static, str>> {
     (number == 0).then_some(Cow::Owned(text))
 }
 
+/// As the server shows it: the first longest run of zeros is left out, be it a
+/// single one, and what is an address of IPv4 in the last 32 bits is shown as
+/// such. <https://mariadb.com/kb/en/inet6/>
+fn inet6(address: Ipv6Addr) -> String {
+    let words = address.segments();
+    let run = |from: usize| words[from..].iter().take_while(|word| **word == 0).count();
+    let (gap, length) =
+        (0..8).map(|from| (from, run(from))).rev().max_by_key(|(_, length)| *length).unwrap_or_default();
+    let is_old = gap == 0 && (length == 6 || (length == 5 && words[5] == 0xffff));
+    let mut text = String::new();
+    for (at, word) in words.iter().enumerate().take(if is_old { 6 } else { 8 }) {
+        match length {
+            1.. if at == gap => text.push_str(if at == 0 { "::" } else { ":" }),
+            1.. if (gap..gap + length).contains(&at) => {}
+            _ => {
+                // OK because writing to a string cannot fail.
+                let _ = write!(text, "{word:x}{}", if at == 7 { "" } else { ":" });
+            }
+        }
+    }
+    if is_old {
+        let [.., a, b, c, d] = address.octets();
+        let _ = write!(text, "{}", Ipv4Addr::new(a, b, c, d));
+    }
+    text
+}
+
 /// Four bytes for each element.
 pub(super) fn vector(bytes: &[u8]) -> Option<Value<'static>> {
     let (elements, rest) = bytes.as_chunks::<4>();
@@ -125,4 +153,32 @@ pub(super) fn vector(bytes: &[u8]) -> Option<Value<'static>> {
     let elements = elements.iter().map(|bytes| Value::Float32(f32::from_le_bytes(*bytes))).collect();
     let dimensions = if len == 0 { Vec::new() } else { vec![(len, 1)] };
     Some(Value::Array(Box::new(Array { dimensions, elements })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As MariaDB 10.11 shows them.
+    #[test]
+    fn addresses_are_shown_as_the_server_does() {
+        for shown in [
+            "::",
+            "::1",
+            "::2",
+            "::0.1.0.0",
+            "::1.2.3.4",
+            "::ffff:1.2.3.4",
+            "::ffff:0:1",
+            "1::2:3:4:5:6:7",
+            "0:0:1::",
+            "::1:0:0:1:0:0",
+            "1::",
+            "1:0:0:2::3",
+            "1:2:3:4:5:6:7:8",
+            "1:2:3:4:5:6:7::",
+        ] {
+            assert_eq!(inet6(shown.parse().unwrap()), shown);
+        }
+    }
 }

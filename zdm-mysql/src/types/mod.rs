@@ -34,6 +34,7 @@ mod plain;
 mod temporal;
 mod text;
 
+pub(crate) use self::charset::Charset;
 pub(crate) use self::decimal::packed_len;
 pub use self::encoding::MySqlEncoding;
 pub(crate) use self::encoding::{ENCODING, LOG, OLD, TEXT};

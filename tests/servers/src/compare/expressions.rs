@@ -17,7 +17,9 @@ pub(super) fn postgres(c: &str, family: Family, kind: Kind) -> String {
         (Kind::Number | Kind::Float, Family::Bit) => {
             format!("lpad({c}::text, 64, '0')::bit(64)::bigint::text")
         }
-        (Kind::Bytes | Kind::Wkb | Kind::Uuid, Family::Bytes) => format!("encode({c}, 'hex')"),
+        (Kind::Bytes | Kind::Wkb | Kind::Geometry | Kind::Uuid, Family::Bytes) => {
+            format!("encode({c}, 'hex')")
+        }
         (Kind::Bytes, Family::Bit) => format!("to_hex({c}::bit(64)::bigint)"),
         (Kind::Bytes, _) => format!("encode(convert_to({c}::text, 'UTF8'), 'hex')"),
         (Kind::Seconds, Family::Time | Family::Interval) => format!("extract(epoch FROM {c})::text"),
@@ -31,8 +33,9 @@ pub(super) fn postgres(c: &str, family: Family, kind: Kind) -> String {
 /// For MySQL and MariaDB, with the settings of [`super::read`].
 pub(super) fn mysql(c: &str, family: Family, kind: Kind) -> String {
     match (kind, family) {
-        // `FLOAT` says six digits, and all of them as a `DOUBLE`.
-        (Kind::Float | Kind::Number, Family::Float) => format!("CAST({c} + 0e0 AS CHAR)"),
+        // `FLOAT` says six digits, and all of them as a `DOUBLE`; a cast to text
+        // would cut some off again.
+        (Kind::Float | Kind::Number, Family::Float) => format!("{c} * 1e0"),
         (Kind::Number | Kind::Float, Family::Bit) => format!("CAST({c} + 0 AS CHAR)"),
         (Kind::Bits, Family::Bit) => format!("BIN({c} + 0)"),
         (Kind::Bytes | Kind::Uuid, Family::Bytes) => format!("LOWER(HEX({c}))"),
@@ -40,7 +43,7 @@ pub(super) fn mysql(c: &str, family: Family, kind: Kind) -> String {
         (Kind::Bytes, _) => format!("LOWER(HEX({c}))"),
         // Four bytes with the reference system, then the well-known binary, x
         // before y whatever the system says of its axes.
-        (Kind::Geometry, Family::Geometry) => format!("LOWER(HEX({c}))"),
+        (Kind::Geometry, Family::Geometry | Family::Bytes) => format!("LOWER(HEX({c}))"),
         (Kind::Wkb, Family::Geometry) => format!("LOWER(SUBSTR(HEX({c}), 9))"),
         (Kind::Wkb, _) => format!("LOWER(HEX({c}))"),
         // The words, and not the number behind them; in Unicode, whatever the

@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::Result;
 use crate::change::DateTime;
 use crate::schema::{
     Column, Constraint, DataType, Definition, Expr, Index, NativeType, Schema, Table, TableName,
 };
+use crate::{Engine, Result};
 
 /// Offers the language of a target: a capability of a sink.
 ///
@@ -49,11 +49,19 @@ pub trait Dialect: Send + Sync + std::fmt::Debug {
     /// for anything else. `None` where this engine cannot say it there.
     fn expression(&self, expr: &Expr, default: Option<&Column>) -> Option<String>;
 
+    /// What a text of another engine's own says here, where the two engines
+    /// share a language (MySQL and MariaDB): a default (of the column
+    /// `default`), a computation, a condition, or a whole CHECK. It is asked
+    /// first, since such a text keeps what an [`Expr`] cannot say. `None` where
+    /// they do not, or where this engine does not know all of it.
+    fn kindred(&self, from: &Engine, text: &str, default: Option<&Column>) -> Option<String>;
+
     /// Writes the statement of an index of a table that is in this language
     /// already, into [`Index::definition`], and changes what must be changed.
     fn index(&self, table: &Table, index: &mut Index) -> Outcome;
 
-    /// The same of a constraint.
+    /// The same of a constraint. A check has its statement already where its
+    /// text is [kindred](Self::kindred).
     fn constraint(&self, table: &Table, constraint: &mut Constraint) -> Outcome;
 
     /// Makes the counters of a converted schema what this engine's own would
@@ -67,7 +75,7 @@ pub trait Dialect: Send + Sync + std::fmt::Debug {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
     /// The engine.
-    pub engine: crate::Engine,
+    pub engine: Engine,
     /// How long a name can be.
     pub limit: Limit,
     /// Whether names of tables that differ in case alone are one.
@@ -80,6 +88,10 @@ pub struct Names {
     /// Whether the names of foreign keys and checks are one room for a whole
     /// schema, and not one for each table.
     pub constraints_share: bool,
+    /// Whether a column can be computed when it is read, and not be kept.
+    pub virtual_columns: bool,
+    /// Whether `SELECT *` can leave a column out.
+    pub hidden_columns: bool,
     /// The schema that tables go to when all of a source's are in one:
     /// PostgreSQL's `public`, and the database that a URL to MySQL names.
     /// `None`: schemas keep their names.
@@ -202,6 +214,8 @@ pub struct Bounds {
     pub first: Option<DateTime>,
     /// The last day or moment.
     pub last: Option<DateTime>,
+    /// Days of no calendar (`0000-00-00`) as well, as its kin have them.
+    pub any_day: bool,
     /// A time of day lies between these, in nanoseconds.
     pub time: Option<(i64, i64)>,
     /// No character U+0000 in a text.

@@ -1,6 +1,8 @@
 //! The language of MySQL and MariaDB, for schemas of other engines.
 
 mod collation;
+mod functions;
+mod kin;
 mod objects;
 mod parse;
 mod types;
@@ -11,14 +13,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
 use smol_str::SmolStr;
-use zdm_core::Result;
 use zdm_core::schema::conversion::{Convert, Dialect, Limit, Mapped, Names, Note, Outcome, Used};
 use zdm_core::schema::{Column, Constraint, Expr, Index, Schema, Table};
+use zdm_core::{Engine, Result};
 
 use crate::config::MySqlConfig;
 use crate::connect::{Control, Server};
 use crate::error::OrMy;
-use crate::position::ENGINE;
 
 pub(crate) use self::words::SYNTAX;
 
@@ -79,18 +80,21 @@ impl Dialect for MySqlDialect {
     /// <https://dev.mysql.com/doc/refman/8.4/en/identifier-length.html>
     fn names(&self) -> Names {
         Names {
-            engine: ENGINE,
+            engine: self.server.engine(),
             limit: Limit::Characters(64),
             fold_tables: self.folds,
             fold_columns: true,
             indexes_share: false,
             constraints_share: true,
+            virtual_columns: true,
+            hidden_columns: self.server.is_mariadb() || self.server.is_mysql_since(8, 0, 23),
             home: self.home.clone(),
         }
     }
 
     fn column_type(&self, column: &Column, used: Used<'_>) -> Mapped {
-        types::column_type(&self.server, column, used)
+        let kin = kin::column_type(&self.server, column, used);
+        kin.unwrap_or_else(|| types::column_type(&self.server, column, used))
     }
 
     fn parse_type(&self, text: &str, _: Used<'_>) -> Option<Mapped> {
@@ -99,6 +103,10 @@ impl Dialect for MySqlDialect {
 
     fn expression(&self, expr: &Expr, default: Option<&Column>) -> Option<String> {
         words::write(expr, default, self.computes_defaults())
+    }
+
+    fn kindred(&self, from: &Engine, text: &str, default: Option<&Column>) -> Option<String> {
+        kin::text(&self.server, from, text, default, self.computes_defaults())
     }
 
     fn index(&self, table: &Table, index: &mut Index) -> Outcome {

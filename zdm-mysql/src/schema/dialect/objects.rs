@@ -11,6 +11,7 @@ use super::types::{KEY, WIDEST};
 use super::words;
 use crate::connect::Server;
 use crate::connect::quote::{quote_ident, quote_table};
+use crate::types::Charset;
 
 pub(super) fn index(server: &Server, table: &Table, index: &mut Index) -> Outcome {
     let mut outcome = Outcome::Kept;
@@ -60,7 +61,7 @@ pub(super) fn index(server: &Server, table: &Table, index: &mut Index) -> Outcom
                 if !server.is_mysql_since(8, 0, 13) {
                     return Outcome::Dropped(format!("{server} indexes no expression"));
                 }
-                if of.neutral.as_ref().is_none_or(|expr| reads_large(expr, table)) {
+                if of.neutral.as_ref().is_some_and(|expr| reads_large(expr, table)) {
                     return Outcome::Dropped(
                         "an expression over a text without limit cannot be indexed".to_owned(),
                     );
@@ -85,7 +86,8 @@ pub(super) fn index(server: &Server, table: &Table, index: &mut Index) -> Outcom
 fn prefix(column: &Column, room: u32) -> Option<u32> {
     match column.data_type {
         DataType::Text { length, .. } => {
-            let most = room / WIDEST;
+            let widest = column.charset.as_deref().and_then(Charset::by_name);
+            let most = room / widest.map_or(WIDEST, |charset| charset.widest().into());
             length.is_none_or(|length| length > most).then_some(most.min(255))
         }
         DataType::Bytes { length, .. } => length.is_none_or(|length| length > room).then_some(room.min(255)),
@@ -113,7 +115,9 @@ pub(super) fn constraint(server: &Server, _: &Table, constraint: &mut Constraint
             if !server.is_mariadb() && !server.is_mysql_since(8, 0, 16) {
                 return Outcome::Dropped(format!("{server} has no checks"));
             }
+            let own = std::mem::take(&mut constraint.definition);
             match neutral.as_ref().and_then(|expr| words::write(expr, None, true)) {
+                _ if !own.is_empty() => own,
                 Some(text) => format!("CHECK ({text})"),
                 None => return Outcome::Dropped("MySQL lacks a function that it calls".to_owned()),
             }

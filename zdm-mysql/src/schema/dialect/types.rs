@@ -143,7 +143,7 @@ fn has_characters(name: &str) -> bool {
 }
 
 /// Text that is ASCII by nature.
-fn ascii(server: &Server, name: &str) -> Mapped {
+pub(super) fn ascii(server: &Server, name: &str) -> Mapped {
     let mut mapped = bounded(server, name, Some("ascii")).unwrap_or_else(|| native(server, "longtext"));
     mapped.collation = Some("ascii_bin".to_owned());
     mapped

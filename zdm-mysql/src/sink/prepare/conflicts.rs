@@ -63,8 +63,10 @@ fn difference(server: Server, table: &Table, existing: &Existing) -> Option<Stri
 }
 
 /// A type without what versions show differently: the width in which whole
-/// numbers are shown, and MariaDB's name for JSON.
+/// numbers are shown, MariaDB's name for JSON, and a geometry's reference
+/// system.
 fn plain(server: Server, column_type: &str) -> String {
+    let column_type = column_type.split(" /*!").next().unwrap_or(column_type);
     let end = column_type.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(column_type.len());
     let (word, rest) = column_type.split_at(end);
     let word = word.to_ascii_lowercase();

@@ -5,9 +5,8 @@ use zdm_core::schema::{
 };
 
 use super::quoted;
-use crate::connect::Server;
 use crate::connect::quote::{quote_ident, quote_literal, quote_table};
-use crate::position::ENGINE;
+use crate::connect::{Server, is_ours};
 
 /// An index that lets a column be numbered before its own key is there.
 pub(super) const NUMBERED: &str = "zdm_numbered";
@@ -88,6 +87,9 @@ fn define(server: Server, table: &Table, column: &Column) -> String {
         if column.identity.is_some() {
             sql += " AUTO_INCREMENT";
         }
+    }
+    if column.invisible && (server.is_mariadb() || server.is_mysql_since(8, 0, 23)) {
+        sql += " INVISIBLE";
     }
     if let Some(comment) = &column.comment {
         sql += &format!(" COMMENT {}", quote_literal(comment));
@@ -198,9 +200,10 @@ pub(super) fn foreign_key(schema: &Schema, constraint: &Constraint, key: &Foreig
     Some(text)
 }
 
-/// Whether a table's native parts are in this engine's words.
+/// Whether a table's native parts are in the words of MySQL or MariaDB: what
+/// the one says was put into the other's words before, where they differ.
 pub(super) fn is_native(table: &Table) -> bool {
-    table.speaks(&ENGINE)
+    is_ours(table.written.as_ref().map_or(&table.origin.engine, |written| &written.engine))
 }
 
 fn list(columns: &[String]) -> String {

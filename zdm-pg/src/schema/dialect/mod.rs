@@ -5,9 +5,9 @@ mod types;
 mod words;
 
 use async_trait::async_trait;
-use zdm_core::Result;
 use zdm_core::schema::conversion::{Convert, Dialect, Limit, Mapped, Names, Note, Outcome, Used};
 use zdm_core::schema::{Column, Constraint, Expr, Index, Schema, Table};
+use zdm_core::{Engine, Result};
 
 pub(crate) use self::words::SYNTAX;
 use crate::config::PgConfig;
@@ -62,6 +62,8 @@ impl Dialect for PgDialect {
             fold_columns: false,
             indexes_share: true,
             constraints_share: false,
+            virtual_columns: false,
+            hidden_columns: false,
             home: Some("public".into()),
         }
     }
@@ -76,6 +78,11 @@ impl Dialect for PgDialect {
 
     fn expression(&self, expr: &Expr, default: Option<&Column>) -> Option<String> {
         words::write(expr, default, self.version)
+    }
+
+    /// No other engine's crate speaks PostgreSQL's language.
+    fn kindred(&self, _: &Engine, _: &str, _: Option<&Column>) -> Option<String> {
+        None
     }
 
     fn index(&self, table: &Table, index: &mut Index) -> Outcome {

@@ -62,7 +62,9 @@ impl Cast {
     /// The cast from a column as the source has it to what a target has;
     /// `None` where every cell can pass as it lies there.
     pub fn between(from: &Column, to: &DataType, bounds: &Bounds, policies: &Policies) -> Option<Self> {
-        if holds_all(&from.data_type, to, policies) && !bound::can_exceed(&from.data_type, bounds, policies) {
+        if holds_all(&from.data_type, to, bounds, policies)
+            && !bound::can_exceed(&from.data_type, bounds, policies)
+        {
             return None;
         }
         Some(Self { to: to.clone(), bounds: bounds.clone(), policies: *policies })
@@ -74,6 +76,9 @@ impl Cast {
     /// # Errors
     /// A [`Misfit`] that the policies do not cover.
     pub fn apply<'a>(&self, value: &Value<'a>) -> Result<Option<Value<'a>>, Misfit> {
+        if self.bounds.any_day && matches!(value, Value::Native(_)) {
+            return Ok(None);
+        }
         let misfit = match coerce(value, &self.to) {
             Ok(changed) => match self.bounds.check(changed.as_ref().unwrap_or(value)) {
                 Ok(()) => return Ok(changed),
@@ -107,7 +112,7 @@ impl Cast {
 /// Whether every cell of one type is, as it is, a cell of another. What the
 /// target's server refuses by itself, and never stores as something else, is
 /// left to it, unless a policy is asked for.
-fn holds_all(from: &DataType, to: &DataType, policies: &Policies) -> bool {
+fn holds_all(from: &DataType, to: &DataType, bounds: &Bounds, policies: &Policies) -> bool {
     use DataType as T;
     let trusting = policies.out_of_range == Unfit::Error;
     match (from, to) {
@@ -130,13 +135,16 @@ fn holds_all(from: &DataType, to: &DataType, policies: &Policies) -> bool {
             trusting && a == b
         }
         // A day of no calendar is to be told with its place.
-        (T::Date, T::Date) | (T::Timestamp { .. }, T::Timestamp { .. }) => false,
+        (T::Date, T::Date) => bounds.any_day,
+        (T::Timestamp { precision: a, zone: s }, T::Timestamp { precision: b, zone: t }) => {
+            bounds.any_day && s == t && finer(*b, *a)
+        }
         (T::Time { precision: a, zone: s }, T::Time { precision: b, zone: t }) => s == t && finer(*b, *a),
         (T::Bits { length: a, fixed: s }, T::Bits { length: b, fixed: t }) => {
             (s == t && a == b) || (!t && within(*a, *b))
         }
         (T::Geometry, T::Bytes { length: None, .. }) => true,
-        (T::Array(a), T::Array(b)) => holds_all(a, b, policies),
+        (T::Array(a), T::Array(b)) => holds_all(a, b, bounds, policies),
         (a, b) => a == b,
     }
 }

@@ -44,16 +44,30 @@ impl Walk<'_> {
             notes.push("it can be null there, since a policy makes values null".to_owned());
         }
         if from.generated.is_some() {
-            if let Err(why) = self.computed(from, place, &mut column) {
+            if let Err(why) = self.computed(&source, from, place, &mut column) {
                 fit = Fit::Impossible(why);
             }
         } else if is_counted(self.schema, &source, from) {
             column.identity = Some(from.identity.unwrap_or(IdentityColumn::ByDefault));
-        } else if let Err(why) = self.default(from, cast.as_ref(), &mut column) {
+        } else if let Err(why) = self.default(&source, from, place, cast.as_ref(), &mut column) {
             notes.push(why);
         }
         if let Some(on_update) = &from.on_update {
-            notes.push(format!("what sets it when a row changes is not there: ON UPDATE {on_update}"));
+            column.on_update = self.kindred(&source, place, on_update, Some(&column));
+            if column.on_update.is_none() {
+                notes.push(format!("what sets it when a row changes is not there: ON UPDATE {on_update}"));
+            }
+        }
+        if from.invisible {
+            // A row that leaves it out must have something for it.
+            let filled = column.nullable
+                || column.default.is_some()
+                || column.identity.is_some()
+                || column.generated.is_some();
+            column.invisible = self.rules.hidden_columns && filled;
+            if !column.invisible {
+                notes.push("SELECT * shows it there".to_owned());
+            }
         }
         equality(from, &column, used.key_parts > 0, &mut fit, &mut notes);
         if let Some(needs) = mapped.needs
@@ -98,14 +112,29 @@ impl Walk<'_> {
     /// The wish for all columns of a type: `tinyint(1)` before `tinyint`.
     fn by_type(&self, from: &Column) -> Option<&str> {
         let whole = from.native.name.to_lowercase();
-        let bare = whole.split('(').next().unwrap_or(&whole).trim();
+        let bare = whole.split(['(', '/']).next().unwrap_or(&whole).trim();
         let find = |name: &str| {
             self.mapping.types.iter().find(|(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, to)| to.as_str())
         };
-        find(&whole).or_else(|| find(bare))
+        // `bigint(20) unsigned`: MariaDB's widths are of no account.
+        let tail = whole.split_once(')').map_or("", |(_, tail)| tail.trim_end());
+        find(&whole).or_else(|| find(&format!("{bare}{tail}"))).or_else(|| find(bare))
     }
 
-    fn computed(&self, from: &Column, place: &Place, column: &mut Column) -> Result<(), String> {
+    fn computed(
+        &self,
+        table: &Table,
+        from: &Column,
+        place: &Place,
+        column: &mut Column,
+    ) -> Result<(), String> {
+        let Some(generated) = &from.generated else { return Ok(()) };
+        let stored = generated.stored || !self.rules.virtual_columns;
+        if let Some(expression) = self.kindred(table, place, &generated.expression, None) {
+            column.neutral.clone_from(&from.neutral);
+            column.generated = Some(Generated { expression, stored });
+            return Ok(());
+        }
         let written = from.neutral.as_ref().and_then(|expr| {
             let mut stays = true;
             expr.columns(&mut |name| stays &= place.column(name).is_some());
@@ -115,12 +144,11 @@ impl Walk<'_> {
         let Some((expr, expression)) = written else {
             return Err(format!(
                 "it is computed by what {} does not say in the same way: {}",
-                self.engine,
-                from.generated.as_ref().map_or("", |generated| generated.expression.as_str()),
+                self.engine, generated.expression,
             ));
         };
         column.neutral = Some(expr);
-        column.generated = Some(Generated { expression, stored: true });
+        column.generated = Some(Generated { expression, stored });
         Ok(())
     }
 }

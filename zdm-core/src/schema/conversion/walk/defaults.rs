@@ -5,18 +5,26 @@ use std::borrow::Cow;
 use super::super::Cast;
 use super::super::cast::coerce;
 use super::Walk;
+use super::places::Place;
 use crate::change::Value;
-use crate::schema::{Column, DataType, Expr};
+use crate::schema::{Column, DataType, Expr, Table};
 
 impl Walk<'_> {
     /// Gives a column its default, or says why it has none there.
     pub(super) fn default(
         &self,
+        table: &Table,
         from: &Column,
+        place: &Place,
         cast: Option<&Cast>,
         column: &mut Column,
     ) -> Result<(), String> {
         let Some(native) = &from.default else { return Ok(()) };
+        if let Some(text) = self.kindred(table, place, native, Some(column)) {
+            column.default = Some(text);
+            column.neutral.clone_from(&from.neutral);
+            return Ok(());
+        }
         let lost = |why: &str| Err(format!("it has no default there: {why}: {native}"));
         let Some(expr) = &from.neutral else {
             return lost("its text is not the same in every engine");

@@ -64,7 +64,8 @@ pub fn convert(schema: &Schema, dialect: &dyn Dialect, mapping: &Mapping) -> Res
         places: Names::new(schema, &names, mapping)?,
         out: Schema::default(),
         report: Report::new(from, names.engine.clone()),
-        engine: names.engine,
+        engine: names.engine.clone(),
+        rules: names,
         counted: columns::counted(schema),
     };
     let mut made = Vec::with_capacity(schema.tables.len());
@@ -103,6 +104,8 @@ struct Walk<'a> {
     out: Schema,
     report: Report,
     engine: Engine,
+    /// What the target's names and columns can be like.
+    rules: super::Names,
     /// Columns that are numbered, or refer to such.
     counted: HashSet<(TableName, SmolStr)>,
 }
@@ -140,6 +143,23 @@ impl Walk<'_> {
         }
         made.table.key = key(from, &place)?;
         Ok(made)
+    }
+
+    /// What a text of the source's own says there, where the target shares its
+    /// language. Such a text names columns as they are at the source.
+    fn kindred(
+        &self,
+        from: &Table,
+        place: &Place,
+        text: &str,
+        default: Option<&crate::schema::Column>,
+    ) -> Option<String> {
+        let same = |column: &crate::schema::Column| place.column(&column.name).as_ref() == Some(&column.name);
+        if !from.columns.iter().all(same) {
+            return None;
+        }
+        let engine = from.written.as_ref().map_or(&from.origin.engine, |written| &written.engine);
+        self.dialect.kindred(engine, text, default)
     }
 
     /// Notes what became of an object of a table.

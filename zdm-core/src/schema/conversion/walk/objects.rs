@@ -41,6 +41,9 @@ impl Walk<'_> {
         shapes: &[Table],
     ) -> Outcome {
         let gone = || Outcome::Dropped("a column that it names stays behind".to_owned());
+        let is_check = matches!(constraint.kind, ConstraintKind::Check { .. });
+        let kindred =
+            is_check.then(|| self.kindred(&made.from, place, &constraint.definition, None)).flatten();
         let kind = match &constraint.kind {
             ConstraintKind::Primary { columns } => match place.all(columns) {
                 Some(columns) => ConstraintKind::Primary { columns },
@@ -50,6 +53,14 @@ impl Walk<'_> {
                 Some(columns) => ConstraintKind::Unique { columns },
                 None => return gone(),
             },
+            ConstraintKind::Check { neutral } if kindred.is_some() => {
+                ConstraintKind::Check { neutral: neutral.clone() }
+            }
+            // Rows that are there already may break it.
+            ConstraintKind::Check { .. } if !constraint.validated => {
+                let why = format!("the source does not hold its rows to it: {}", constraint.definition);
+                return Outcome::Dropped(why);
+            }
             ConstraintKind::Check { neutral } => match neutral.as_ref().map(|expr| renamed(expr, place)) {
                 Some(Some(expr)) => ConstraintKind::Check { neutral: Some(expr) },
                 Some(None) => return gone(),
@@ -80,7 +91,7 @@ impl Walk<'_> {
         let mut new = Constraint {
             name: name.into(),
             kind,
-            definition: String::new(),
+            definition: kindred.unwrap_or_default(),
             validated: constraint.validated,
         };
         let outcome = self.dialect.constraint(&made.table, &mut new);
@@ -133,7 +144,7 @@ impl Walk<'_> {
         for key in keys {
             let part = match &key.part {
                 KeyPart::Column(name) => place.column(name).map(|name| KeyPart::Column(name.into())),
-                KeyPart::Expression(of) => match self.condition(of, place) {
+                KeyPart::Expression(of) => match self.condition(&made.from, of, place) {
                     Ok(of) => Some(KeyPart::Expression(of)),
                     Err(why) => return Outcome::Dropped(why),
                 },
@@ -147,7 +158,7 @@ impl Walk<'_> {
             return Outcome::Dropped(format!("what it is over is its engine's own: {}", index.definition));
         }
         if let Some(filter) = &index.filter {
-            match self.condition(filter, place) {
+            match self.condition(&made.from, filter, place) {
                 Ok(filter) => new.filter = Some(filter),
                 Err(why) => return Outcome::Dropped(why),
             }
@@ -165,7 +176,10 @@ impl Walk<'_> {
         outcome
     }
 
-    fn condition(&self, of: &Condition, place: &Place) -> Result<Condition, String> {
+    fn condition(&self, table: &Table, of: &Condition, place: &Place) -> Result<Condition, String> {
+        if let Some(native) = self.kindred(table, place, &of.native, None) {
+            return Ok(Condition { native, neutral: of.neutral.clone() });
+        }
         let lost = || format!("its text is not the same in every engine: {}", of.native);
         let expr = of.neutral.as_ref().and_then(|expr| renamed(expr, place)).ok_or_else(lost)?;
         let native = self.dialect.expression(&expr, None).ok_or_else(lost)?;

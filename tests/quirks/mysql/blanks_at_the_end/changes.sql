@@ -1,0 +1,1 @@
+UPDATE c SET v = 'x ' WHERE k = 'a'; UPDATE v SET k = 'a  ' WHERE k = 'a'; UPDATE v SET v = '' WHERE k = ''; UPDATE b SET v = 'q' WHERE k = 'a\0\0'; DELETE FROM b WHERE k = '\0\0\0'; INSERT INTO b VALUES ('b\0', ' ')

@@ -1,0 +1,2 @@
+CREATE TABLE t (a INT, v INT AS (a + 1) VIRTUAL, id INT PRIMARY KEY, s INT AS (a * 2) STORED, w VARCHAR(60) AS (CONCAT(b, '-', a)) VIRTUAL, b VARCHAR(20), UNIQUE (s));
+INSERT INTO t (id, a, b) VALUES (1, 10, 'x'), (2, NULL, NULL)

@@ -1,0 +1,1 @@
+UPDATE t SET b = 'x' WHERE id = 2; UPDATE t SET f = NULL WHERE id = 1; INSERT INTO t (id) VALUES (4)

@@ -1,0 +1,2 @@
+UPDATE f SET v = v + 10; UPDATE r SET v = v + 10; UPDATE d SET v = v + 10; UPDATE m SET v = v + 10; UPDATE b SET v = v + 10; UPDATE i SET v = v + 10; UPDATE e SET v = v + 10; UPDATE y SET v = v + 10; UPDATE h SET v = v + 10; UPDATE n SET v = v + 10;
+DELETE FROM f WHERE v = 11; DELETE FROM r WHERE v = 11; DELETE FROM d WHERE v = 12; DELETE FROM m WHERE v = 11; DELETE FROM b WHERE v = 12; DELETE FROM i WHERE v = 12; UPDATE e SET k = 'z' WHERE v = 11; DELETE FROM y WHERE v = 11; UPDATE h SET k = '00:00:00.01' WHERE v = 11; UPDATE n SET k = 'q' WHERE v = 12

@@ -1,0 +1,1 @@
+CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, u INT UNIQUE, v VARCHAR(20)); INSERT INTO t (u, v) VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')

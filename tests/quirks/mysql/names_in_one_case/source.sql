@@ -1,0 +1,1 @@
+CREATE TABLE MixedCase (Id INT PRIMARY KEY, `a B` INT); INSERT INTO mixedcase VALUES (1, 2)

@@ -1,0 +1,1 @@
+INSERT INTO t (v) VALUES (3); TRUNCATE t; INSERT INTO t (v) VALUES (4); TRUNCATE TABLE `{source}`.`u`

@@ -1,0 +1,1 @@
+UPDATE t SET a = NULL, b = 4 WHERE b = 3; UPDATE t SET v = 9 WHERE a IS NULL; UPDATE t SET b = 3 WHERE b = 1

@@ -1,0 +1,237 @@
+//! One oddity, and its moves to each target.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use zdm_core::connect::{Sink, Source};
+use zdm_core::migrate::{Migration, Until};
+use zdm_core::schema::Selection;
+use zdm_core::schema::conversion::Mapping;
+use zdm_mysql::{MySqlConfig, MySqlSink, MySqlSource};
+use zdm_pg::PgSink;
+use zdm_pg::config::PgConfig;
+use zdm_servers::compare::{Across, Kind, Side};
+use zdm_servers::mysql::{Database, Flavor, MySql};
+
+use super::servers::{Servers, options};
+
+/// A directory.
+#[derive(Debug)]
+pub(crate) struct Case {
+    folder: PathBuf,
+    name: String,
+}
+
+/// Where a case goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum To {
+    Postgres,
+    Server(Flavor),
+}
+
+/// A case from one server to another.
+#[derive(Debug)]
+pub(crate) struct Moved<'a> {
+    case: &'a Case,
+    from: Flavor,
+    to: To,
+    /// The names of its databases.
+    name: String,
+}
+
+impl Case {
+    pub(crate) fn read(folder: &Path) -> Self {
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(folder.join("source.sql").exists(), "{name} has no source.sql");
+        Self { folder: folder.to_owned(), name }
+    }
+
+    fn file(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.folder.join(name)).ok()
+    }
+
+    pub(crate) fn moves(&self) -> Vec<Moved<'_>> {
+        let mut moves = Vec::new();
+        let from = self.file("from").unwrap_or_else(|| "mysql mariadb".to_owned());
+        for from in from.split_whitespace().map(flavor) {
+            let kin = if from == Flavor::MySql { "mariadb" } else { "mysql" };
+            let to = self.file("to").unwrap_or_else(|| "postgres kin".to_owned()).replace("kin", kin);
+            for to in to.split_whitespace() {
+                let name = format!("{}_{}_{to}", self.name, word(from));
+                let to = if to == "postgres" { To::Postgres } else { To::Server(flavor(to)) };
+                moves.push(Moved { case: self, from, to, name });
+            }
+        }
+        moves
+    }
+}
+
+fn flavor(word: &str) -> Flavor {
+    match word {
+        "mysql" => Flavor::MySql,
+        "mariadb" => Flavor::MariaDb,
+        other => panic!("there is no server {other}"),
+    }
+}
+
+fn word(flavor: Flavor) -> &'static str {
+    if flavor == Flavor::MySql { "mysql" } else { "mariadb" }
+}
+
+impl Moved<'_> {
+    /// Moves it. What is wrong is told with its name.
+    pub(crate) async fn judge(self, servers: &Servers) -> Result<(), String> {
+        let own = match self.case.file("settings") {
+            None => None,
+            Some(settings) => {
+                let options = settings.lines().fold(options(self.from), |options, line| {
+                    let (name, value) = line.split_once('=').unwrap();
+                    options.setting(name.trim(), value.trim())
+                });
+                Some(MySql::start(options).await.map_err(|error| format!("{}: {error}", self.name))?)
+            }
+        };
+        let server = match &own {
+            Some(server) => server,
+            None => servers.of(self.from).await,
+        };
+        let outcome = self.run(server, servers).await.map_err(|wrong| format!("{}: {wrong}", self.name));
+        if let Some(server) = own {
+            server.close().await.unwrap();
+        }
+        outcome
+    }
+
+    async fn run(&self, server: &MySql, servers: &Servers) -> Result<(), String> {
+        let short: String = self.name.chars().take(50).collect();
+        let source = server.create_database(&short).await.map_err(|error| error.to_string())?;
+        write(&source, self.case.file("source.sql")).await?;
+        let (sink, side): (Arc<dyn Sink>, Side) = match self.to {
+            To::Postgres => {
+                let name = short.to_lowercase();
+                let target = servers.postgres().await.create_database(&name).await.unwrap();
+                (Arc::new(PgSink::new(PgConfig::parse(&target.url()).unwrap())), (&target).into())
+            }
+            To::Server(to) => {
+                // Tables keep their database's name at a server of the same engine.
+                let target = servers.of(to).await.create_database(&short).await;
+                let target = target.map_err(|error| error.to_string())?;
+                (Arc::new(MySqlSink::new(MySqlConfig::parse(&target.url()).unwrap())), (&target).into())
+            }
+        };
+        let from: Arc<dyn Source> = Arc::new(MySqlSource::new(MySqlConfig::parse(&source.url()).unwrap()));
+        let mapping: Mapping = match self.case.file("mapping") {
+            Some(json) => serde_json::from_str(&json).map_err(|error| error.to_string())?,
+            None => Mapping::new(),
+        };
+        let migration = || {
+            Migration::between_shared(Arc::clone(&from), Arc::clone(&sink))
+                .named(format!("q{}", fingerprint(&self.name)).parse().unwrap())
+                .tables(Selection::new([format!("{short}.*")]).unwrap())
+                .mapping(mapping.clone())
+                .build()
+                .unwrap()
+        };
+        self.findings(&*from, &short).await?;
+        let refused = self.case.file("refused").map(|words| words.trim().to_owned());
+        let moved = async {
+            migration().run_until(Until::CaughtUp, CancellationToken::new()).await?;
+            write(&source, self.case.file("changes.sql")).await.map_err(|error| {
+                zdm_core::Error::new(zdm_core::ErrorKind::Other, format!("changes.sql: {error}"))
+            })?;
+            migration().run_until(Until::CaughtUp, CancellationToken::new()).await
+        };
+        match (moved.await, refused) {
+            (Err(error), Some(words)) if chain(&error).contains(&words) => return Ok(()),
+            (Err(error), _) => return Err(format!("failed: {}", chain(&error))),
+            (Ok(_), Some(words)) => return Err(format!("arrived, and was to be refused with: {words}")),
+            (Ok(_), None) => {}
+        }
+        self.asked(&side).await?;
+        let mut across = Across::between(&source, side);
+        for line in self.case.file("as").unwrap_or_default().lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            across = across.read_as(words[0], words[1], kind(words[2]));
+        }
+        let found = across.run().await.map_err(|error| error.to_string())?;
+        if found.is_empty() { Ok(()) } else { Err(format!("differs:\n{found}")) }
+    }
+
+    /// What the assessment says of the source, if the case tells it.
+    async fn findings(&self, source: &dyn Source, database: &str) -> Result<(), String> {
+        let Some(expected) = self.case.file("findings") else { return Ok(()) };
+        let only = Selection::new([format!("{database}.*")]).unwrap();
+        let schema = source.describe(&only).await.map_err(|error| chain(&error))?;
+        let assess = source.capabilities().assess.unwrap();
+        let run = "run".parse().unwrap();
+        let found = assess.assess(zdm_core::connect::Role::Source, &run, &schema).await;
+        let found: BTreeSet<String> = found
+            .map_err(|error| chain(&error))?
+            .iter()
+            .filter(|finding| finding.severity != zdm_core::connect::Severity::Note)
+            .map(|finding| format!("{} {} {}", finding.severity, finding.code, finding.subject))
+            .map(|line| line.replace(database, "{source}"))
+            .collect();
+        let expected: BTreeSet<String> = expected.lines().map(str::to_owned).collect();
+        if found == expected { Ok(()) } else { Err(format!("found {found:?} and not {expected:?}")) }
+    }
+
+    /// The query of `target.sql`, which a `-- ` and the expected text follow.
+    async fn asked(&self, side: &Side) -> Result<(), String> {
+        let (Some(asked), Side::MySql(target)) = (self.case.file("target.sql"), side) else { return Ok(()) };
+        for line in asked.lines() {
+            let (sql, expected) = line.split_once(" -- ").unwrap();
+            let found = target.value(sql).await.map_err(|error| error.to_string())?;
+            if found != expected {
+                return Err(format!("{sql} gives {found:?} and not {expected:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Each part in a session of its own.
+async fn write(database: &Database, sql: Option<String>) -> Result<(), String> {
+    for part in sql.unwrap_or_default().split("\n\n").filter(|part| !part.trim().is_empty()) {
+        let part = part.replace("{source}", database.name());
+        database.execute(&part).await.map_err(|error| {
+            let mut text = error.to_string();
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                text += &format!(": {cause}");
+                source = cause.source();
+            }
+            text
+        })?;
+    }
+    Ok(())
+}
+
+/// An error and what it comes from.
+fn chain(error: &zdm_core::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn kind(word: &str) -> Kind {
+    match word {
+        "geometry" => Kind::Geometry,
+        "number" => Kind::Number,
+        "text" => Kind::Text,
+        other => panic!("there is no form {other}"),
+    }
+}
+
+/// A short name for a run.
+fn fingerprint(name: &str) -> String {
+    let hash =
+        name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    format!("{hash:08x}")
+}

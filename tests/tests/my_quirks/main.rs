@@ -1,0 +1,51 @@
+//! Each oddity of `tests/quirks/mysql` is moved, and arrives or is refused.
+//!
+//! A case is a directory:
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `source.sql` | tables and rows, before the run; parts with a blank line between them are sessions of their own |
+//! | `changes.sql` | what is written once the copy is there |
+//! | `from` | which servers it is of: `mysql`, `mariadb`; both without it |
+//! | `to` | where it is moved to: `postgres`, `kin` (MariaDB of MySQL, and the other way), `mysql`, `mariadb`; the first two without it |
+//! | `settings` | lines for the server's configuration, which gives the case a server of its own |
+//! | `mapping` | the user's wishes, as JSON |
+//! | `findings` | what the assessment of the source warns of or refuses: severity, rule, subject |
+//! | `refused` | words of the error with which the copy or the stream ends |
+//! | `target.sql` | a query and the text that it must give, at targets that are no PostgreSQL |
+//! | `as` | columns that are compared in another form: table, column, form |
+//!
+//! Every case ends in equality, by SQL that knows nothing of the crates, or in
+//! just that refusal.
+
+#![allow(clippy::unwrap_used, reason = "what fails here is a failed test")]
+
+mod case;
+mod servers;
+
+use std::path::PathBuf;
+
+use futures::StreamExt as _;
+
+use self::case::Case;
+use self::servers::Servers;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_oddity_arrives_or_is_refused() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("quirks/mysql");
+    let mut folders: Vec<_> = std::fs::read_dir(folder).unwrap().map(|case| case.unwrap().path()).collect();
+    folders.sort();
+    assert!(folders.len() > 30, "the cases are gone");
+    // One alone, by a part of its name.
+    if let Ok(only) = std::env::var("ZDM_TEST_QUIRK") {
+        folders.retain(|folder| folder.to_string_lossy().contains(&only));
+        assert!(!folders.is_empty(), "no such case");
+    }
+    let servers = Servers::default();
+    let cases: Vec<Case> = folders.iter().map(|folder| Case::read(folder)).collect();
+    let moves = cases.iter().flat_map(Case::moves);
+    let judged = futures::stream::iter(moves).map(|one| one.judge(&servers)).buffered(3);
+    let wrong: Vec<String> = judged.filter_map(async |outcome| outcome.err()).collect().await;
+    assert!(wrong.is_empty(), "{} cases:\n{}", wrong.len(), wrong.join("\n"));
+    servers.close().await;
+}

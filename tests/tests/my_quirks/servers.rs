@@ -1,0 +1,38 @@
+//! One server of each kind for the cases that need nothing special of it.
+
+use tokio::sync::OnceCell;
+use zdm_servers::mysql::{Flavor, MySql, MySqlOptions};
+use zdm_servers::postgres::{PgOptions, Postgres};
+
+/// The servers that have been asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Servers {
+    mysql: OnceCell<MySql>,
+    mariadb: OnceCell<MySql>,
+    postgres: OnceCell<Postgres>,
+}
+
+/// The kind of server that tests are made with.
+pub(crate) fn options(flavor: Flavor) -> MySqlOptions {
+    match flavor {
+        Flavor::MySql => MySqlOptions::mysql().version("9"),
+        Flavor::MariaDb => MySqlOptions::mariadb().version("10.11"),
+    }
+}
+
+impl Servers {
+    pub(crate) async fn of(&self, flavor: Flavor) -> &MySql {
+        let cell = if flavor == Flavor::MySql { &self.mysql } else { &self.mariadb };
+        cell.get_or_init(async || MySql::start(options(flavor)).await.unwrap()).await
+    }
+
+    pub(crate) async fn postgres(&self) -> &Postgres {
+        self.postgres.get_or_init(async || Postgres::start(PgOptions::new()).await.unwrap()).await
+    }
+
+    pub(crate) async fn close(self) {
+        for server in [self.mysql, self.mariadb].into_iter().filter_map(OnceCell::into_inner) {
+            server.close().await.unwrap();
+        }
+    }
+}
