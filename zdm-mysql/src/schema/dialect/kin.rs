@@ -108,13 +108,7 @@ pub(super) fn text(
     if let Some(expr) = SYNTAX.read(text) {
         return words::write(&expr, Some(column), computes);
     }
-    // An introducer before a text is not read, but is a literal.
-    let literal = text.starts_with('_') && !words::is_large(&column.data_type);
-    match text.starts_with('(') {
-        true => computes.then(|| text.to_owned()),
-        false if literal => Some(text.to_owned()),
-        false => computes.then(|| format!("({text})")),
-    }
+    computes.then(|| if text.starts_with('(') { text.to_owned() } else { format!("({text})") })
 }
 
 #[cfg(test)]
@@ -204,7 +198,7 @@ mod tests {
             ("uuid()", Some(&column), Some("(uuid())")),
             ("'x'", Some(&column), Some("'x'")),
             ("'x'", Some(&large), Some("('x')")),
-            ("_latin1'x'", Some(&column), Some("_latin1'x'")),
+            ("_latin1'x'", Some(&column), Some("'x'")),
             ("concat_ws('-',`a`,`b`)", None, Some("concat_ws('-',`a`,`b`)")),
             ("json_value(`a`,'$.b')", None, None),
             ("`a` regexp 'x'", None, None),
