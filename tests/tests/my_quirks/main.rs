@@ -44,7 +44,7 @@ async fn every_oddity_arrives_or_is_refused() {
     let servers = Servers::default();
     let cases: Vec<Case> = folders.iter().map(|folder| Case::read(folder)).collect();
     let moves = cases.iter().flat_map(Case::moves);
-    let judged = futures::stream::iter(moves).map(|one| one.judge(&servers)).buffered(3);
+    let judged = futures::stream::iter(moves).map(|one| one.judge(&servers)).buffered(6);
     let wrong: Vec<String> = judged.filter_map(async |outcome| outcome.err()).collect().await;
     assert!(wrong.is_empty(), "{} cases:\n{}", wrong.len(), wrong.join("\n"));
     servers.close().await;
