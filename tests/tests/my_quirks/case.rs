@@ -31,11 +31,18 @@ pub(crate) enum To {
     Server(Flavor),
 }
 
-/// A case from one server to another.
+/// A case from one kind of server to others.
 #[derive(Debug)]
-pub(crate) struct Moved<'a> {
+pub(crate) struct Moves<'a> {
     case: &'a Case,
     from: Flavor,
+    to: Vec<String>,
+}
+
+/// A case from one server to another.
+#[derive(Debug)]
+struct Moved<'a> {
+    case: &'a Case,
     to: To,
     /// The names of its databases.
     name: String,
@@ -52,19 +59,14 @@ impl Case {
         std::fs::read_to_string(self.folder.join(name)).ok()
     }
 
-    pub(crate) fn moves(&self) -> Vec<Moved<'_>> {
-        let mut moves = Vec::new();
+    pub(crate) fn moves(&self) -> Vec<Moves<'_>> {
         let from = self.file("from").unwrap_or_else(|| "mysql mariadb".to_owned());
-        for from in from.split_whitespace().map(flavor) {
+        let moves = from.split_whitespace().map(flavor).map(|from| {
             let kin = if from == Flavor::MySql { "mariadb" } else { "mysql" };
             let to = self.file("to").unwrap_or_else(|| "postgres kin".to_owned()).replace("kin", kin);
-            for to in to.split_whitespace() {
-                let name = format!("{}_{}_{to}", self.name, word(from));
-                let to = if to == "postgres" { To::Postgres } else { To::Server(flavor(to)) };
-                moves.push(Moved { case: self, from, to, name });
-            }
-        }
-        moves
+            Moves { case: self, from, to: to.split_whitespace().map(str::to_owned).collect() }
+        });
+        moves.collect()
     }
 }
 
@@ -80,8 +82,8 @@ fn word(flavor: Flavor) -> &'static str {
     if flavor == Flavor::MySql { "mysql" } else { "mariadb" }
 }
 
-impl Moved<'_> {
-    /// Moves it. What is wrong is told with its name.
+impl Moves<'_> {
+    /// Moves it to each of its targets. What is wrong is told with its name.
     pub(crate) async fn judge(self, servers: &Servers) -> Result<(), String> {
         let own = match self.case.file("settings") {
             None => None,
@@ -90,20 +92,30 @@ impl Moved<'_> {
                     let (name, value) = line.split_once('=').unwrap();
                     options.setting(name.trim(), value.trim())
                 });
-                Some(MySql::start(options).await.map_err(|error| format!("{}: {error}", self.name))?)
+                Some(MySql::start(options).await.map_err(|error| format!("{}: {error}", self.case.name))?)
             }
         };
         let server = match &own {
             Some(server) => server,
             None => servers.of(self.from).await,
         };
-        let outcome = self.run(server, servers).await.map_err(|wrong| format!("{}: {wrong}", self.name));
+        let mut wrong = Vec::new();
+        for to in &self.to {
+            let name = format!("{}_{}_{to}", self.case.name, word(self.from));
+            let to = if to == "postgres" { To::Postgres } else { To::Server(flavor(to)) };
+            let moved = Moved { case: self.case, to, name };
+            if let Err(why) = moved.run(server, servers).await {
+                wrong.push(format!("{}: {why}", moved.name));
+            }
+        }
         if let Some(server) = own {
             server.close().await.unwrap();
         }
-        outcome
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
     }
+}
 
+impl Moved<'_> {
     async fn run(&self, server: &MySql, servers: &Servers) -> Result<(), String> {
         let short: String = self.name.chars().take(50).collect();
         let source = server.create_database(&short).await.map_err(|error| error.to_string())?;
