@@ -15,7 +15,7 @@ pub(crate) struct Column {
     /// Whether it can be changed in parts.
     pub(crate) json: bool,
     shape: bool,
-    value: Box<dyn Fn(&mut Rng) -> String>,
+    value: Box<dyn Fn(&mut Rng) -> String + Send + Sync>,
 }
 
 impl Column {
@@ -103,11 +103,11 @@ pub(crate) fn makers(kinds: Kinds) -> Vec<Maker> {
     all
 }
 
-fn plain(ddl: impl Into<String>, value: impl Fn(&mut Rng) -> String + 'static) -> Column {
+fn plain(ddl: impl Into<String>, value: impl Fn(&mut Rng) -> String + Send + Sync + 'static) -> Column {
     Column { ddl: ddl.into(), large: false, json: false, shape: false, value: Box::new(value) }
 }
 
-fn large(ddl: impl Into<String>, value: impl Fn(&mut Rng) -> String + 'static) -> Column {
+fn large(ddl: impl Into<String>, value: impl Fn(&mut Rng) -> String + Send + Sync + 'static) -> Column {
     Column { large: true, ..plain(ddl, value) }
 }
 
