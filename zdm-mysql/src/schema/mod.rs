@@ -95,6 +95,18 @@ pub(crate) async fn shapes(
     Ok(shapes)
 }
 
+/// One table, as [`describe`] gives it, but for its triggers.
+///
+/// # Errors
+///
+/// As [`describe`].
+pub(crate) async fn described(control: &mut Control, name: &TableName) -> Result<Table> {
+    settle(control).await?;
+    let kind = RelationKind::Table;
+    let relation = Relation { name: name.clone(), kind, comment: None, rows: 0, bytes: 0 };
+    table(control, relation, true).await
+}
+
 /// Names are quoted whatever the server's own setting is, and a generated
 /// primary key is a column like any other: it is in the log.
 async fn settle(control: &mut Control) -> Result<()> {

@@ -20,6 +20,7 @@ pub(super) async fn apply(session: &mut Session, shape: &Shape, work: InOrder<'_
             // What was inserted before may be what is to be deleted.
             insert.run(session).await?;
             delete(session, shape, &row).await?;
+            fail::fail_point!("apply::row_deleted");
         }
         let Some(after) = row.after() else { continue };
         let cell = |at| {

@@ -42,7 +42,9 @@ pub(super) async fn apply<'g>(
     rereads: bool,
 ) -> Result<Vec<Merged<'g>>> {
     let mut plan = plan(session, shape, work, rereads).await?;
+    fail::fail_point!("apply::staged");
     delete(session, shape, &plan).await?;
+    fail::fail_point!("apply::deleted");
     let updates = std::mem::take(&mut plan.updates);
     for row in update(session, shape, updates).await? {
         match (row.is_complete(), rereads) {
@@ -51,12 +53,14 @@ pub(super) async fn apply<'g>(
             (false, false) => return Err(gone(&row)),
         }
     }
+    fail::fail_point!("apply::updated");
     let mut insert = statements::insert(shape);
     for put in &plan.puts {
         let write = |out: &mut _| statements::put(shape, put.row, put.carried.as_ref(), out);
         insert.row(session, write).await?;
     }
     insert.run(session).await?;
+    fail::fail_point!("apply::inserted");
     Ok(plan.again)
 }
 

@@ -80,7 +80,8 @@ impl Session {
         let run = self.run.clone();
         advance(&mut self.control, ours, &run, epoch, progress).await?;
         fail::fail_point!("sink::advanced");
-        self.query_drop("COMMIT").await.during("sink.commit")?;
+        let (done, ()) = futures::join!(self.query_drop("COMMIT"), unanswered());
+        done.during("sink.commit")?;
         self.open = false;
         self.used = Instant::now();
         Ok(())
@@ -113,6 +114,11 @@ impl DerefMut for Session {
     fn deref_mut(&mut self) -> &mut Control {
         &mut self.control
     }
+}
+
+/// Stands between a statement that was just sent and its answer.
+async fn unanswered() {
+    fail::fail_point!("sink::committing");
 }
 
 /// What the statements of writers rely on.

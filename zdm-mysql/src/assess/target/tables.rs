@@ -22,7 +22,7 @@ pub(super) async fn assess(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> 
         let message = "the table is there already, empty: it is used";
         findings.push(Finding::new(Severity::Note, "exists", &table, message));
     }
-    findings.extend(not_moved(look.schema));
+    findings.extend(not_moved(look.control.server(), look.schema));
     definers(look, findings);
     Ok(())
 }

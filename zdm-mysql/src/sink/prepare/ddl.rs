@@ -88,13 +88,25 @@ fn define(server: Server, table: &Table, column: &Column) -> String {
             sql += " AUTO_INCREMENT";
         }
     }
-    if column.invisible && (server.is_mariadb() || server.is_mysql_since(8, 0, 23)) {
+    if hides(server, column) {
         sql += " INVISIBLE";
     }
     if let Some(comment) = &column.comment {
         sql += &format!(" COMMENT {}", quote_literal(comment));
     }
     sql
+}
+
+/// Whether a column that its source hides can be hidden here. MariaDB wants a
+/// value for it where a statement gives none.
+pub(super) fn hides(server: Server, column: &Column) -> bool {
+    let valued = column.nullable || column.default.is_some() || column.identity.is_some();
+    column.invisible
+        && if server.is_mariadb() {
+            valued || column.generated.is_some()
+        } else {
+            server.is_mysql_since(8, 0, 23)
+        }
 }
 
 /// The primary key, and the unique key that tells rows apart, if another one

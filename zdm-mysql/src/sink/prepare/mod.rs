@@ -37,8 +37,8 @@ use zdm_core::{Error, ErrorKind, Result};
 pub use self::drop::drop_run;
 use self::state::State;
 use crate::config::MySqlConfig;
-use crate::connect::Control;
 use crate::connect::quote::{quote_literal, quote_table};
+use crate::connect::{Control, Server};
 use crate::error::OrMy;
 
 const DURING: &str = "sink.prepare";
@@ -107,7 +107,7 @@ pub(crate) async fn standing(
 }
 
 /// What of the tables is not made, and has to be made by hand.
-pub(crate) fn not_moved(schema: &Schema) -> Vec<Finding> {
+pub(crate) fn not_moved(server: Server, schema: &Schema) -> Vec<Finding> {
     let mut findings = Vec::new();
     for table in &schema.tables {
         let mut tell = |code: &str, what: &str, name: &str| {
@@ -123,6 +123,9 @@ pub(crate) fn not_moved(schema: &Schema) -> Vec<Finding> {
             {
                 tell("constraint_not_moved", "the foreign key", &constraint.name);
             }
+        }
+        for column in table.columns.iter().filter(|c| c.invisible && !ddl::hides(server, c)) {
+            tell("visible", "that the server hides it, of column", &column.name);
         }
         for trigger in table.triggers.iter().filter(|_| !table.keeps_name()) {
             tell("trigger_not_moved", "the trigger", &trigger.name);

@@ -18,8 +18,6 @@ pub(super) struct Existing {
     /// `BASE TABLE`, `VIEW`, `SEQUENCE`.
     pub(super) kind: String,
     pub(super) engine: String,
-    /// Name and type of each column.
-    pub(super) columns: Vec<(String, String)>,
     /// The columns of each index, `None` for what is no whole column.
     pub(super) indexes: HashMap<String, Indexed>,
     pub(super) foreign_keys: HashSet<String>,
@@ -104,10 +102,6 @@ async fn existing(control: &mut Control, name: &TableName) -> Result<Option<Exis
     let found: Option<(String, String)> = control.query_first(sql).await.during(DURING)?;
     let Some((kind, engine)) = found else { return Ok(None) };
     let sql = format!(
-        "SELECT COLUMN_NAME, COLUMN_TYPE FROM information_schema.COLUMNS WHERE {here} ORDER BY ORDINAL_POSITION"
-    );
-    let columns: Vec<(String, String)> = control.query(sql).await.during(DURING)?;
-    let sql = format!(
         "SELECT INDEX_NAME, NON_UNIQUE = 0, IF(SUB_PART IS NULL, COLUMN_NAME, NULL) \
            FROM information_schema.STATISTICS WHERE {here} ORDER BY INDEX_NAME, SEQ_IN_INDEX"
     );
@@ -131,7 +125,6 @@ async fn existing(control: &mut Control, name: &TableName) -> Result<Option<Exis
     Ok(Some(Existing {
         kind,
         engine,
-        columns,
         indexes,
         foreign_keys: foreign_keys.into_iter().collect(),
         triggers: triggers.into_iter().collect(),
