@@ -5,6 +5,8 @@ use zdm_core::{Error, ErrorKind, Result};
 
 use crate::connect::Control;
 use crate::connect::threads::appliers;
+use crate::error::OrMy;
+use crate::snapshot::prepared;
 
 /// Transactions that are open and have written, the oldest first; XA
 /// transactions that are prepared and belong to no session among them (thread
@@ -31,6 +33,28 @@ pub(super) async fn refuse_replica(session: &mut Control) -> Result<()> {
          or STOP REPLICA (STOP SLAVE) first",
     )
     .during("fence.hold"))
+}
+
+/// An XA transaction that no lock of ours waits for: MariaDB lets go of what a
+/// transaction shares with others as it is prepared, the row of the seal
+/// included, and its writes come at its commit.
+///
+/// Asked while the row is ours. Whoever had it may be about to be prepared, and
+/// listed as such only then; so those that are at it are looked for first.
+///
+/// # Errors
+/// When the server fails.
+pub(super) async fn undecided(session: &mut Control) -> Result<Option<String>> {
+    if !session.server().is_mariadb() {
+        return Ok(None);
+    }
+    let preparing = "SELECT ID FROM information_schema.PROCESSLIST \
+                     WHERE INFO LIKE '%XA%PREPARE%' AND ID <> CONNECTION_ID() LIMIT 1";
+    if let Some(id) = session.query_first::<u64, _>(preparing).await.during("fence.hold")? {
+        return Ok(Some(format!("connection {id} (XA PREPARE)")));
+    }
+    let prepared = prepared(session).await?.into_iter().next();
+    Ok(prepared.map(|xid| format!("the prepared XA transaction {xid}")))
 }
 
 /// Names who may keep connection `id` from holding; empty where that cannot

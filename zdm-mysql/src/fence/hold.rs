@@ -1,8 +1,8 @@
 //! A hold: the rows of the seal, locked in a transaction that stays open, and
 //! the tables open in it, which DDL and TRUNCATE wait for.
 //!
-//! XA transactions that are prepared keep their locks, so the hold waits for
-//! them too.
+//! XA transactions that are prepared are waited for too: by their locks, which
+//! MySQL lets them keep, or by their names (MariaDB).
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

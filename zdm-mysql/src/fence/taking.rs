@@ -59,7 +59,7 @@ impl<'a> Taking<'a> {
                 if within(arming, limit, self.beside, id).await? {
                     break;
                 }
-                self.pause().await?;
+                self.pause(None).await?;
             }
         }
         Ok(())
@@ -100,17 +100,19 @@ impl<'a> Taking<'a> {
                 }
                 Ok(())
             };
-            if within(locking, limit, self.beside, id).await? {
+            let locked = within(locking, limit, self.beside, id).await?;
+            let undecided = if locked { blockers::undecided(self.session).await? } else { None };
+            if locked && undecided.is_none() {
                 return Ok(());
             }
             self.session.query_drop("ROLLBACK").await.during(hold)?;
-            self.pause().await?;
+            self.pause(undecided).await?;
         }
     }
 
     /// Half to one and a half of the patience: writers get at least a third
     /// of the time, and two holds do not keep in step.
-    async fn pause(&mut self) -> Result<()> {
+    async fn pause(&mut self, known: Option<String>) -> Result<()> {
         let pause = self.patience.mul_f64(0.5 + fastrand::f64());
         if self.left() > pause {
             tokio::time::sleep(pause).await;
@@ -121,7 +123,8 @@ impl<'a> Taking<'a> {
             "writers could not be kept out in time: transactions are open on the tables; end them, or try \
              again with a longer deadline",
         );
-        let found = blockers::find(self.beside, self.session.id()).await;
+        let mut found = blockers::find(self.beside, self.session.id()).await;
+        found.extend(known);
         Err(found.iter().fold(error, |error, blocker| error.with("in the way", blocker)).during("fence.hold"))
     }
 
