@@ -131,7 +131,7 @@ impl Writer {
         for task in self.tasks {
             task.await.unwrap();
         }
-        let acks = self.acks.lock().unwrap();
+        let acks = std::mem::take(&mut *self.acks.lock().unwrap());
         let opened = acks.iter().filter(|ack| !ack.at_source).map(|ack| ack.ended).min().unwrap();
         for ack in acks.iter().filter(|ack| ack.at_source) {
             assert!(
@@ -144,7 +144,7 @@ impl Writer {
         let sql = "SELECT note FROM purchase WHERE note <> 'copied'";
         let found: Vec<String> = route
             .target
-            .query(&sql)
+            .query(sql)
             .await
             .unwrap()
             .into_iter()
