@@ -6,7 +6,7 @@ use zdm_core::connect::{Epoch, RunName, SwitchRecord, SwitchState};
 use zdm_core::{Error, ErrorKind, Position, Result};
 
 use crate::connect::Control;
-use crate::connect::quote::quote_table;
+use crate::connect::quote::{quote_ident, quote_table};
 use crate::error::{OrMy, code, protocol};
 use crate::position::{ENGINE, Point};
 
@@ -31,6 +31,11 @@ pub(super) async fn read(session: &mut Control, ours: &str, run: &RunName) -> Re
         Ok(row) => row,
         // ER_NO_SUCH_TABLE, ER_BAD_DB_ERROR
         Err(error) if matches!(code(&error), Some(1146 | 1049)) => return Ok(None),
+        // ER_TABLEACCESS_DENIED_ERROR, and the server does not name the database.
+        Err(error) if code(&error) == Some(1142) => {
+            let right = format!("GRANT ALL PRIVILEGES ON {}.* TO the run's user", quote_ident(ours));
+            return Err(error.with("to mend it", right));
+        }
         Err(error) => return Err(error),
     };
     let Some(row) = row else { return Ok(None) };
