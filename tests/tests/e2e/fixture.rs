@@ -85,7 +85,7 @@ macro_rules! each_pair {
             mysql_to_postgres: MySql Postgres, mariadb_to_postgres: MariaDb Postgres,
             postgres_to_mysql: Postgres MySql, postgres_to_mariadb: Postgres MariaDb,
             mysql_to_mysql: MySql MySql, mariadb_to_mariadb: MariaDb MariaDb,
-            mariadb_to_mysql: MariaDb MySql,
+            mysql_to_mariadb: MySql MariaDb, mariadb_to_mysql: MariaDb MySql,
         }
     };
     (@ $run:path; $attributes:tt $($name:ident: $from:ident $to:ident,)*) => {

@@ -9,4 +9,3 @@ mod kinds;
 mod positions;
 mod show;
 mod slot;
-mod start;
