@@ -112,12 +112,7 @@ impl Case {
     }
 
     pub(crate) async fn follow_with(&self, args: &[&str]) -> Follower {
-        let mut command = self.command(&[&["migrate", "--follow", "--json"][..], args].concat());
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut follower = Follower { child, out };
-        follower.until(|event| event["phase"] == "following").await;
-        follower
+        Follower::start(self.command(&[&["migrate", "--follow", "--json"][..], args].concat())).await
     }
 }
 
@@ -129,10 +124,15 @@ async fn list(database: &Database, sql: &str) -> Vec<String> {
 /// The tool with nothing of this machine's environment that it would heed.
 pub(crate) fn bare(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zdm"));
-    for name in ["PGPASSWORD", "ZDM_FROM", "ZDM_TO", "ZDM_LOG"] {
+    for name in ["PGPASSWORD", "MYSQL_PWD", "MYSQL_HOST", "MYSQL_TCP_PORT", "ZDM_FROM", "ZDM_TO", "ZDM_LOG"] {
         command.env_remove(name);
     }
-    command.env("PGPASSFILE", "/nowhere/pgpass").args(args).stdin(Stdio::null()).kill_on_drop(true);
+    command
+        .env("PGPASSFILE", "/nowhere/pgpass")
+        .env("HOME", "/nowhere")
+        .args(args)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     command
 }
 
@@ -169,6 +169,15 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
+    /// Starts it and waits until it follows.
+    pub(crate) async fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut follower = Self { child, out };
+        follower.until(|event| event["phase"] == "following").await;
+        follower
+    }
+
     /// Waits for an event; the summary is one too.
     pub(crate) async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {

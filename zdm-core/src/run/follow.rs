@@ -398,6 +398,3 @@ impl Follow<'_> {
         Ok(goals.is_empty())
     }
 }
-
-#[cfg(test)]
-mod tests;
