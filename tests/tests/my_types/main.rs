@@ -13,6 +13,7 @@
 mod columns;
 mod decode;
 mod json;
+mod objects;
 mod places;
 mod round_trip;
 mod table_of_types;

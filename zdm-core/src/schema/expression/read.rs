@@ -296,6 +296,13 @@ impl Reader {
             Token::Mark(_) => return None,
         };
         let casts = self.casts()?;
+        // PostgreSQL shows a negative number as `'-5'::integer`.
+        let expr = match expr {
+            Expr::Text(text) if casts.first().is_some_and(|cast| is_number(cast, &text)) => {
+                Expr::Number(text)
+            }
+            other => other,
+        };
         // A literal is what it is under any cast; of anything else a cast may
         // change the value, unless it is to a text or to a wider number.
         let harmless = |cast: &String| matches!(cast.as_str(), "text" | "character varying" | "numeric");
@@ -426,6 +433,15 @@ impl Reader {
     fn mark(&mut self, mark: &'static str) -> Option<()> {
         (self.tokens.get(self.at) == Some(&Token::Mark(mark))).then(|| self.at += 1)
     }
+}
+
+/// Whether a text under a cast is a plain number of that type.
+fn is_number(cast: &str, text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let plain =
+        [whole, fraction].iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+    plain && matches!(cast, "smallint" | "integer" | "bigint" | "numeric")
 }
 
 /// Words that are never part of a type's name.

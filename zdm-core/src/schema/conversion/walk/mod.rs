@@ -233,12 +233,16 @@ impl Walk<'_> {
                 statement: trigger.definition.clone(),
             }));
         }
-        let routines = self.schema.definitions.iter().filter(|d| d.kind == DefinitionKind::Routine);
-        self.report.unmoved.extend(routines.map(|routine| Unmoved {
-            kind: UnmovedKind::Routine,
-            name: TableName::new("", routine.name.as_str()),
-            statement: routine.statement.clone(),
-        }));
+        // What triggers call is a part of the schema, and told once.
+        for routine in self.schema.definitions.iter().filter(|d| d.kind == DefinitionKind::Routine) {
+            if !self.report.unmoved.iter().any(|told| told.statement == routine.statement) {
+                self.report.unmoved.push(Unmoved {
+                    kind: UnmovedKind::Routine,
+                    name: TableName::new("", routine.name.as_str()),
+                    statement: routine.statement.clone(),
+                });
+            }
+        }
         self.report.unmoved.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
         self.report.unmoved.dedup();
         for table in &self.report.tables {
