@@ -290,6 +290,41 @@ fn age(time: DateTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connect::{Bounds, ChunkDone, ChunkId};
+
+    /// A chunk shows while it is on its way; one that an attempt before had
+    /// under way, or wrote in part, is not counted twice.
+    #[test]
+    fn rows_show_as_they_are_written_and_count_when_their_chunk_is_done() {
+        let name = TableName::new("public", "t");
+        let chunk = |number, done: Option<u64>| ChunkRecord {
+            id: ChunkId { table: name.clone(), number },
+            bounds: Bounds(String::new()),
+            done: done.map(|rows| ChunkDone {
+                rows,
+                after: Position::new(crate::Engine::new("e"), "1"),
+                visibility: None,
+            }),
+        };
+        let handle = StatusHandle::new(RunName::default());
+        let counts = || {
+            let status = handle.subscribe().borrow().clone();
+            let table = &status.tables["public.t"];
+            let of_table = (table.rows_copied, table.rows_written, table.chunks_done);
+            ((status.rows_copied, status.rows_written), of_table)
+        };
+        handle.restored(100, 0, None);
+        handle.chunks(&Schema::default(), &[chunk(0, Some(100)), chunk(1, None)]);
+        handle.copied_batch(&name, 30, 1);
+        assert_eq!(counts(), ((100, 130), (100, 130, 1)));
+        // Another attempt reads it again from its beginning.
+        handle.restored(100, 0, None);
+        let clock = handle.chunks(&Schema::default(), &[chunk(0, Some(100)), chunk(1, None)]);
+        assert_eq!(counts(), ((100, 100), (100, 100, 1)));
+        handle.copied_batch(&name, 50, 1);
+        handle.chunk_done(&name, 50, clock);
+        assert_eq!(counts(), ((150, 150), (150, 150, 2)));
+    }
 
     #[test]
     fn a_table_weighs_by_its_bytes() {
