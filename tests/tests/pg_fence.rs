@@ -277,6 +277,31 @@ async fn a_seal_and_its_record_are_one() {
     }
 }
 
+/// A partition that comes while the hold is waited for was in no list that was
+/// made before, and is written to without a lock on its root.
+#[tokio::test]
+async fn a_partition_that_comes_meanwhile_is_held_and_sealed_too() {
+    let home = home("grows").await;
+    let old = home.record();
+    home.fence.swap(&home.run, None, Some(&old)).await.unwrap();
+    let ddl = home.writer().await;
+    let leaf = "CREATE TABLE \"App\".\"Leaf 2\" PARTITION OF \"App\".p FOR VALUES FROM (10) TO (20)";
+    ddl.batch_execute(&format!("BEGIN; SET LOCAL ROLE mover; {leaf}")).await.unwrap();
+    let commit = async {
+        home.somebody_waits().await;
+        ddl.batch_execute("COMMIT").await.unwrap();
+    };
+    let (hold, ()) = tokio::join!(home.hold(), commit);
+    let write = "INSERT INTO \"App\".\"Leaf 2\" VALUES (11)";
+    let writer = home.writer().await;
+    writer.batch_execute("SET lock_timeout = '20ms'").await.unwrap();
+    let error = writer.batch_execute(write).await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::LOCK_NOT_AVAILABLE));
+    hold.seal(&old, &SwitchRecord { state: SwitchState::Switched, ..old.clone() }).await.unwrap();
+    let error = writer.batch_execute(write).await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::READ_ONLY_SQL_TRANSACTION));
+}
+
 /// Killed while it seals: the triggers and the record are there together or
 /// not at all.
 #[tokio::test]
@@ -426,21 +451,31 @@ async fn the_record_is_swapped_only_if_it_is_what_was_expected() {
 }
 
 /// A commit that was not flushed when it was acknowledged, and whose writer
-/// is gone: the marker is behind it all the same, and what is before the
-/// marker is flushed.
+/// is gone: the marker is behind it all the same, in the log, and what is
+/// before the marker is flushed.
 #[tokio::test]
-async fn a_marker_is_behind_commits_that_were_not_flushed() {
+async fn a_marker_is_written_and_flushed_behind_commits_that_were_not() {
     let home = home("marks").await;
-    let writer = home.writer().await;
-    writer.batch_execute("SET synchronous_commit = off").await.unwrap();
-    writer.batch_execute(WRITES[0]).await.unwrap();
-    let written = home.database.value("SELECT pg_current_wal_insert_lsn()").await.unwrap();
+    // What a hold makes once flushes the log, too.
+    drop(home.hold().await);
+    // Written to without waiting for the hold.
+    home.database.execute("CREATE TABLE aside (id int)").await.unwrap();
+    let slot = "SELECT pg_create_logical_replication_slot('marks', 'test_decoding')";
+    home.database.execute(slot).await.unwrap();
     let mut hold = home.hold().await;
+    let writer = home.writer().await;
+    writer.batch_execute("SET synchronous_commit = off; INSERT INTO aside VALUES (1)").await.unwrap();
+    let written = home.database.value("SELECT pg_current_wal_insert_lsn()").await.unwrap();
     let marker = hold.marker().await.unwrap();
     let sql = format!(
         "SELECT '{marker}'::pg_lsn > '{written}'::pg_lsn AND pg_current_wal_flush_lsn() >= '{marker}'::pg_lsn"
     );
     assert_eq!(home.database.value(&sql).await.unwrap(), "t", "{marker} behind {written}");
+    // On an idle server nothing else would lead a reader of the log past it.
+    let read = "SELECT data FROM pg_logical_slot_get_changes('marks', NULL, NULL) WHERE data LIKE 'message%'";
+    let read = home.database.value(read).await.unwrap();
+    assert_eq!(read, "message: transactional: 1 prefix: zdm, sz: 6 content:marker");
+    home.database.execute("SELECT pg_drop_replication_slot('marks')").await.unwrap();
 }
 
 /// Who looks for a request several times a second does so in one session,

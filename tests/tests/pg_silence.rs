@@ -63,6 +63,16 @@ async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, swallow: Optio
     }
 }
 
+/// Looks at a session that is not answered, the last of which gives it up.
+const LOOKS: u64 = 3;
+
+/// Waits until a session was looked at so often from now on.
+async fn looked(sql: &Sql, times: u64) {
+    let mut looks = sql.looks();
+    let enough = *looks.borrow() + times;
+    within("looks", looks.wait_for(|looks| *looks >= enough)).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_in_between_swallowed_is_not_waited_for() {
     let server = Postgres::start(PgOptions::new()).await.unwrap();
@@ -74,16 +84,14 @@ async fn what_somebody_in_between_swallowed_is_not_waited_for() {
         swallow.send_replace(true);
         let error = within("the end of the session", sql.value("SELECT 2")).await.unwrap_err();
         assert!(error.is_retryable(), "{swallowed:?}: {error}");
+        assert!(*sql.looks().borrow() >= LOOKS, "it was not looked at");
     }
     // The end of a COPY, for which the server waits as it does for its rows.
     let (port, swallow) = swallower(&server, Direction::ToServer).await;
     let sql = Sql::connect(&config(&server, port).build().unwrap()).await.unwrap();
-    let copy = sql.copy("COPY public.t FROM STDIN", &["a\n"], SHORT);
-    let (copied, _) = tokio::join!(within("the end of the copy", copy), async {
-        tokio::time::sleep(SHORT / 2).await;
-        swallow.send_replace(true)
-    });
-    assert!(copied.unwrap_err().is_retryable());
+    let swallow = async { swallow.send_replace(true) };
+    let copied = sql.copy("COPY public.t FROM STDIN", "a\n", async {}, swallow);
+    assert!(within("the end of the copy", copied).await.unwrap_err().is_retryable());
     assert_eq!(server.value("SELECT count(*) FROM public.t").await.unwrap(), "0");
 }
 
@@ -91,25 +99,33 @@ async fn what_somebody_in_between_swallowed_is_not_waited_for() {
 async fn a_server_out_of_reach_is_given_up() {
     let server = Postgres::start(PgOptions::new()).await.unwrap();
     let proxy = Proxy::start(server.host(), server.port()).await.unwrap();
+    // Within which a look must fail.
     let config = config(&server, proxy.port()).connect_timeout(Duration::from_secs(2)).build().unwrap();
     let sql = Sql::connect(&config).await.unwrap();
     proxy.black_hole();
     let error = within("the end of the session", sql.value("SELECT 1")).await.unwrap_err();
     assert!(error.is_retryable(), "{error}");
+    assert!(*sql.looks().borrow() >= LOOKS, "it was not looked at");
 }
 
-/// Many times as long as an answer may be due unasked.
+/// Longer than it takes to give up one that does neither, since it was looked
+/// at more often.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_works_or_waits_for_us_is_waited_for() {
     let server = Postgres::start(PgOptions::new()).await.unwrap();
     server.execute("CREATE TABLE t (v text)").await.unwrap();
-    let sql = Sql::connect(&config(&server, server.port()).build().unwrap()).await.unwrap();
-    let slept = within("an answer", sql.value("SELECT pg_sleep(3)")).await;
-    assert!(slept.is_ok(), "{slept:?}");
-    let copied = within("a copy", sql.copy("COPY public.t FROM STDIN", &["a\n", "b\n"], SHORT * 6)).await;
-    assert_eq!(copied.unwrap(), 2);
-    // Idle, in between and in a transaction.
-    sql.value("BEGIN").await.unwrap();
-    tokio::time::sleep(SHORT * 6).await;
-    assert_eq!(sql.value("SELECT count(*) FROM public.t").await.unwrap().as_deref(), Some("2"));
+    let config = config(&server, server.port()).build().unwrap();
+    let (sql, in_the_way) = (Sql::connect(&config).await.unwrap(), Sql::connect(&config).await.unwrap());
+    in_the_way.value("SELECT pg_advisory_lock(1)").await.unwrap();
+    let work = sql.value("SELECT 'done' FROM pg_advisory_lock(1)");
+    let end = async {
+        looked(&sql, LOOKS * 2).await;
+        in_the_way.value("SELECT pg_advisory_unlock(1)").await.unwrap();
+    };
+    let (worked, ()) = tokio::join!(within("an answer", work), end);
+    assert_eq!(worked.unwrap().as_deref(), Some("done"));
+    let (before, behind) = (looked(&sql, LOOKS * 2), looked(&sql, LOOKS * 2));
+    let copied = within("a copy", sql.copy("COPY public.t FROM STDIN", "a\n", before, behind)).await;
+    assert_eq!(copied.unwrap(), 1);
+    assert_eq!(sql.value("SELECT count(*) FROM public.t").await.unwrap().as_deref(), Some("1"));
 }

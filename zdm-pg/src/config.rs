@@ -170,7 +170,8 @@ impl PgConfig {
     }
 
     /// How long an answer may be due before the server is asked, over another
-    /// connection, whether it still works on it.
+    /// connection, whether it still works on it; and how long the start of a
+    /// stream of changes may take.
     pub fn answer_timeout(&self) -> Duration {
         self.answer_timeout
     }

@@ -2,8 +2,12 @@
 //! `wire` opened, in a session that agrees with the replication connection on
 //! how values look.
 
+mod aside;
+mod felt;
+mod messages;
 mod pulse;
 pub(crate) mod quote;
+mod rows;
 mod watch;
 
 use std::future::poll_fn;
@@ -15,7 +19,12 @@ use tokio_postgres::config::{ChannelBinding as ClientBinding, SslMode as ClientS
 use tokio_postgres::{AsyncMessage, Client, Config};
 use zdm_core::{Error, ErrorKind, Result};
 
-use self::pulse::{Felt, Pulse};
+use self::aside::Aside;
+pub(crate) use self::aside::LARGE;
+use self::felt::Felt;
+use self::pulse::{Pulse, Turn};
+pub(crate) use self::rows::CopiedRow;
+pub(crate) use self::rows::CopiedRows;
 use crate::config::{ChannelBinding, PgConfig};
 use crate::error::{self, OrPg};
 use crate::wire::{Ready, Stream, session};
@@ -27,6 +36,7 @@ pub(crate) struct Control {
     client: Client,
     driver: JoinHandle<()>,
     pulse: Pulse,
+    aside: Aside,
     watcher: Option<AbortHandle>,
     server_version_num: u32,
     process_id: i32,
@@ -50,6 +60,7 @@ impl Control {
             config.clone(),
             control.process_id,
             control.pulse.clone(),
+            control.aside.clone(),
             control.driver.abort_handle(),
         );
         control.watcher = Some(tokio::spawn(watch).abort_handle());
@@ -79,8 +90,9 @@ impl Control {
         if let Some(password) = config.password() {
             client.password(password.expose());
         }
-        let (stream, pulse) = Felt::new(stream);
-        let (client, mut connection) = client.connect_raw(stream, Ready).await.map_err(error::from_client)?;
+        let (pulse, aside) = (Pulse::new(Turn::Idle), Aside::default());
+        let felt = Felt::new(stream, pulse.clone(), aside.clone());
+        let (client, mut connection) = client.connect_raw(felt, Ready).await.map_err(error::from_client)?;
         let version = connection.parameter("server_version").and_then(session::version_num);
         let server_version_num =
             version.ok_or_else(|| error::protocol("the server did not tell its version"))?;
@@ -109,6 +121,7 @@ impl Control {
             client,
             driver,
             pulse,
+            aside,
             watcher: None,
             server_version_num,
             process_id: 0,
@@ -145,6 +158,12 @@ impl Control {
     /// The process that serves us, as `pg_stat_activity` shows it.
     pub(crate) fn process_id(&self) -> i32 {
         self.process_id
+    }
+
+    /// How often the session's watcher has looked at what the server does.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn looks(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.pulse.watch()
     }
 
     /// Asks the server, over a connection of its own, to cancel what this

@@ -9,3 +9,4 @@ mod kinds;
 mod positions;
 mod show;
 mod slot;
+mod start;

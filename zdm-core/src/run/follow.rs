@@ -398,3 +398,6 @@ impl Follow<'_> {
         Ok(goals.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,8 +44,6 @@ const ABANDONED: Duration = Duration::from_secs(2);
 const GOODBYE: Duration = Duration::from_secs(5);
 /// How long the catalog may take to answer.
 const CATALOG: Duration = Duration::from_secs(10);
-/// How long the server may take to begin the stream, which waits for nobody.
-const START: Duration = Duration::from_secs(60);
 
 /// What goes from the task to the consumer.
 #[derive(Debug)]
@@ -75,7 +73,9 @@ pub(crate) async fn open(config: &Arc<PgConfig>, options: StreamOptions) -> Resu
     let interval = if patience.is_zero() { configured } else { configured.min(patience / 3) };
     let pid = connection.process_id();
     let plugin = [("proto_version", "1"), ("publication_names", &quote_ident(&publication))];
-    let copy = tokio::time::timeout(START, connection.start_replication(&slot, from, &plugin))
+    // It waits for nobody, and over this connection nobody can look at it.
+    let start = connection.start_replication(&slot, from, &plugin);
+    let copy = tokio::time::timeout(config.answer_timeout(), start)
         .await
         .map_err(|_| Error::new(ErrorKind::Timeout, "the server did not begin the stream in time"))??;
     slot::check_started(&control, &slot, pid, from).await?;

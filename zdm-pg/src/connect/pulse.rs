@@ -1,22 +1,11 @@
-//! A stream that notes when bytes last moved, and who is to speak next.
+//! When bytes last moved over a session, and who is to speak next.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
-use crate::wire::Stream;
-
-/// Sync: the end of a request that the server must answer.
-const SYNC: &[u8] = b"S\0\0\0\x04";
-/// `ReadyForQuery` but for its last byte, which tells of the transaction.
-const READY: &[u8] = b"Z\0\0\0\x05";
-/// The longer of the two, whole.
-const TAIL: usize = 6;
+use super::messages::Messages;
 
 /// Where a session stands, by the bytes that went over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,108 +28,96 @@ pub(super) struct Moved {
     pub(super) at: Instant,
     /// The system takes none of ours.
     pub(super) stuck: bool,
-    sent: [u8; TAIL],
-    received: [u8; TAIL],
+    /// Requests that were sent whole and that the server has not ended. A
+    /// client may send one before it has heard the end of the last.
+    owed: u32,
+    ours: Messages,
+    theirs: Messages,
 }
 
 impl Moved {
     fn new(at: Instant) -> Self {
-        Self { turn: Turn::Idle, at, stuck: false, sent: [0; TAIL], received: [0; TAIL] }
+        let (ours, theirs) = (Messages::of_client(), Messages::new());
+        Self { turn: Turn::Idle, at, stuck: false, owed: 0, ours, theirs }
     }
 
     fn sent(&mut self, bytes: &[u8]) {
         (self.at, self.stuck) = (Instant::now(), false);
-        shift(&mut self.sent, bytes);
-        // A simple query ends with the zero behind its text, which no row in
-        // COPY's text format can hold.
-        let whole = self.sent.ends_with(SYNC) || self.sent.ends_with(&[0]);
-        self.turn = if whole { Turn::Asked } else { Turn::Asking };
+        let Self { ours, owed, .. } = self;
+        // The login, Query and Sync: ReadyForQuery ends each of them.
+        let asks = |tag| matches!(tag, 0 | b'Q' | b'S');
+        ours.walk(bytes, |tag| *owed += u32::from(asks(tag)));
+        self.turn = if ours.ended().is_some_and(asks) { Turn::Asked } else { Turn::Asking };
     }
 
     fn received(&mut self, bytes: &[u8]) {
         self.at = Instant::now();
-        shift(&mut self.received, bytes);
-        // What comes unasked (a notice, a setting that changed) asks nothing.
-        if self.turn != Turn::Idle {
-            let ready = self.received[..TAIL - 1] == *READY;
-            self.turn = if ready { Turn::Idle } else { Turn::Answering };
-        }
+        let Self { theirs, owed, turn, .. } = self;
+        theirs.walk(bytes, |tag| match tag {
+            b'Z' => {
+                *owed = owed.saturating_sub(1);
+                if *owed == 0 {
+                    *turn = Turn::Idle;
+                }
+            }
+            // The server ignores a Sync until the COPY's own end.
+            b'G' => (*owed, *turn) = (0, Turn::Answering),
+            // What comes unasked (a notice, a setting that changed) asks nothing.
+            _ if *turn == Turn::Idle => {}
+            _ => *turn = Turn::Answering,
+        });
     }
-}
-
-/// Keeps the last bytes of what has gone by.
-fn shift(tail: &mut [u8; TAIL], bytes: &[u8]) {
-    let new = bytes.len().min(TAIL);
-    tail.rotate_left(new);
-    tail[TAIL - new..].copy_from_slice(&bytes[bytes.len() - new..]);
 }
 
 /// A session's bytes as its watcher sees them. A handle: clones are the same.
 #[derive(Debug, Clone)]
-pub(super) struct Pulse(Arc<Mutex<Moved>>);
+pub(super) struct Pulse(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    moved: Mutex<Moved>,
+    /// How often the watcher has looked at what the server does.
+    looks: watch::Sender<u64>,
+}
 
 impl Pulse {
+    pub(super) fn new(turn: Turn) -> Self {
+        let moved = Mutex::new(Moved { turn, ..Moved::new(Instant::now()) });
+        Self(Arc::new(Shared { moved, looks: watch::Sender::new(0) }))
+    }
+
     pub(super) fn now(&self) -> Moved {
         *self.lock()
     }
 
+    pub(super) fn sent(&self, bytes: &[u8]) {
+        self.lock().sent(bytes);
+    }
+
+    pub(super) fn received(&self, bytes: &[u8]) {
+        self.lock().received(bytes);
+    }
+
+    pub(super) fn stuck(&self) {
+        self.lock().stuck = true;
+    }
+
+    pub(super) fn looked(&self) {
+        self.0.looks.send_modify(|looks| *looks += 1);
+    }
+
+    pub(super) fn looks(&self) -> u64 {
+        *self.0.looks.borrow()
+    }
+
+    /// The same, for who waits for the next.
+    #[cfg(feature = "failpoints")]
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.0.looks.subscribe()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Moved> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A stream with a pulse.
-#[derive(Debug)]
-pub(super) struct Felt {
-    stream: Stream,
-    pulse: Pulse,
-}
-
-impl Felt {
-    pub(super) fn new(stream: Stream) -> (Self, Pulse) {
-        let pulse = Pulse(Arc::new(Mutex::new(Moved::new(Instant::now()))));
-        (Self { stream, pulse: pulse.clone() }, pulse)
-    }
-}
-
-impl AsyncRead for Felt {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if let Some(new @ [_, ..]) = buf.filled().get(before..) {
-            self.pulse.lock().received(new);
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Felt {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        match &polled {
-            Poll::Ready(Ok(count @ 1..)) => self.pulse.lock().sent(&buf[..*count]),
-            Poll::Pending => self.pulse.lock().stuck = true,
-            Poll::Ready(_) => {}
-        }
-        polled
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-impl TlsStream for Felt {
-    fn channel_binding(&self) -> ChannelBinding {
-        self.stream.channel_binding()
+        self.0.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,12 +125,28 @@ impl TlsStream for Felt {
 mod tests {
     use super::*;
 
-    #[test]
-    fn whose_turn_it_is_shows_in_the_last_bytes() {
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        [&[tag][..], &u32::try_from(body.len() + 4).unwrap().to_be_bytes(), body].concat()
+    }
+
+    /// A session that has logged in.
+    fn session() -> Moved {
         let mut moved = Moved::new(Instant::now());
-        moved.received(b"S\0\0\0\x0aa setting");
+        moved.sent(b"\0\0\0\x09\0\x03\0\0\0");
+        assert_eq!(moved.turn, Turn::Asked);
+        moved.received(&message(b'R', &[0; 4]));
+        assert_eq!(moved.turn, Turn::Answering);
+        moved.received(&message(b'Z', b"I"));
+        assert_eq!(moved.turn, Turn::Idle);
+        moved
+    }
+
+    #[test]
+    fn whose_turn_it_is_shows_in_the_messages() {
+        let mut moved = session();
+        moved.received(&message(b'S', b"a setting"));
         assert_eq!(moved.turn, Turn::Idle, "what comes unasked");
-        moved.sent(b"Q\0\0\0\x0bSELECT");
+        moved.sent(b"Q\0\0\0\x0dSELECT");
         assert_eq!(moved.turn, Turn::Asking);
         moved.sent(b" 1\0");
         assert_eq!(moved.turn, Turn::Asked);
@@ -162,12 +155,40 @@ mod tests {
         // In two pieces.
         moved.received(b"\0\x05I");
         assert_eq!(moved.turn, Turn::Idle);
-        moved.sent(b"B\0\0\0\x04S\0\0\0\x04");
+    }
+
+    /// A client goes on when it has what it asked for, and may hear only then
+    /// that the server had ended.
+    #[test]
+    fn the_end_of_one_request_is_not_that_of_the_next() {
+        let mut moved = session();
+        moved.sent(&[message(b'P', b"SELECT 1"), message(b'S', b"")].concat());
+        moved.received(&message(b'1', b""));
+        moved.sent(&[message(b'B', b""), message(b'E', b""), message(b'S', b"")].concat());
         assert_eq!(moved.turn, Turn::Asked);
-        moved.received(b"G\0\0\0\x07\0\0\0");
-        moved.sent(b"d\0\0\0\x07a\tb\n");
+        moved.received(&message(b'Z', b"I"));
+        assert_eq!(moved.turn, Turn::Asked);
+        moved.received(&message(b'2', b""));
+        assert_eq!(moved.turn, Turn::Answering);
+        moved.received(&message(b'Z', b"I"));
+        assert_eq!(moved.turn, Turn::Idle);
+    }
+
+    #[test]
+    fn a_copy_ends_once_though_it_was_asked_for_twice() {
+        let mut moved = session();
+        moved.sent(&[message(b'B', b""), message(b'E', b""), message(b'S', b"")].concat());
+        moved.received(&message(b'G', &[0; 3]));
+        assert_eq!(moved.turn, Turn::Answering);
+        moved.sent(&message(b'd', b"a\tb\n"));
         assert_eq!(moved.turn, Turn::Asking, "rows of a copy, which may pause");
-        moved.sent(b"c\0\0\0\x04S\0\0\0\x04");
+        for half in [&b"d\0\0\0\x07a"[..], b"\tb"] {
+            moved.sent(half);
+            assert_eq!(moved.turn, Turn::Asking, "also in two pieces");
+        }
+        moved.sent(&[message(b'c', b""), message(b'S', b"")].concat());
         assert_eq!(moved.turn, Turn::Asked);
+        moved.received(&[message(b'C', b"COPY 1\0"), message(b'Z', b"I")].concat());
+        assert_eq!(moved.turn, Turn::Idle);
     }
 }

@@ -10,12 +10,15 @@
 //! waited for as long as it works.
 //! <https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ACTIVITY-VIEW>
 
+use std::time::Duration;
+
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_postgres::SimpleQueryMessage;
 use zdm_core::{ErrorKind, Result};
 
 use super::Control;
+use super::aside::Aside;
 use super::pulse::{Moved, Pulse, Turn};
 use crate::config::PgConfig;
 use crate::error::OrPg;
@@ -33,31 +36,53 @@ struct Backend {
 
 /// Ends the session's driver, and so with a lost connection whatever waits for
 /// an answer, as soon as the server no longer works on one.
-pub(super) async fn watch(config: PgConfig, process: i32, pulse: Pulse, driver: AbortHandle) {
-    let patience = config.answer_timeout();
+pub(super) async fn watch(config: PgConfig, process: i32, pulse: Pulse, aside: Aside, driver: AbortHandle) {
+    let owes = || pulse.now().turn != Turn::Idle && !aside.is_paused();
+    let moved = lost(&pulse, owes, config.answer_timeout(), process, || look(&config, process)).await;
+    tracing::warn!(
+        server = %config, process, seconds = moved.at.elapsed().as_secs(), looks = pulse.looks(),
+        "the server owes an answer and does not work on it: the connection is given up"
+    );
+    driver.abort();
+}
+
+/// Waits until the session is lost. `owes` tells whether the server is to speak
+/// and somebody listens.
+async fn lost<F>(
+    pulse: &Pulse,
+    owes: impl Fn() -> bool,
+    patience: Duration,
+    process: i32,
+    look: impl Fn() -> F,
+) -> Moved
+where
+    F: Future<Output = Result<Option<Backend>>>,
+{
     let (mut asked, mut looks) = (Instant::now(), 0);
     loop {
         let wait = if looks == 0 { patience } else { patience / 4 };
         sleep_until(pulse.now().at.max(asked) + wait).await;
         let moved = pulse.now();
-        if moved.turn == Turn::Idle || moved.at.elapsed() < wait {
+        if !owes() || moved.at.elapsed() < wait {
             (asked, looks) = (Instant::now(), 0);
             continue;
         }
-        let lost = match look(&config, process).await {
-            Ok(backend) => is_lost(&moved, backend.as_ref()),
-            // One that refuses a session more is there, and has not lost this one.
-            Err(error) => matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout),
+        let lost = match look().await {
+            Ok(backend) => {
+                tracing::debug!(process, turn = ?moved.turn, ?backend, "the server owes an answer: what it does");
+                is_lost(&moved, backend.as_ref())
+            }
+            Err(error) => {
+                tracing::debug!(process, %error, "cannot ask what the server does, which owes an answer");
+                // One that refuses a session more is there, and has not lost this one.
+                matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout)
+            }
         };
         asked = Instant::now();
         looks = if lost && pulse.now().at == moved.at { looks + 1 } else { 0 };
+        pulse.looked();
         if looks == LOOKS {
-            tracing::warn!(
-                server = %config, process, seconds = moved.at.elapsed().as_secs(),
-                "the server owes an answer and does not work on it: the connection is given up"
-            );
-            driver.abort();
-            return;
+            return moved;
         }
     }
 }
@@ -93,4 +118,64 @@ async fn look(config: &PgConfig, process: i32) -> Result<Option<Backend>> {
         }
         _ => None,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use zdm_core::Error;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn backend(state: &str, waits_for: &str) -> Option<Backend> {
+        Some(Backend { state: state.to_owned(), waits_for: waits_for.to_owned() })
+    }
+
+    /// How long a session in that turn is waited for, ten and a half times the
+    /// patience at most, and how often it is looked at.
+    async fn given_up(
+        turn: Turn,
+        look: impl Fn(u64) -> Result<Option<Backend>> + Send + Sync,
+    ) -> (Option<Duration>, u64) {
+        let (pulse, began, looks) = (Pulse::new(turn), Instant::now(), AtomicU64::new(0));
+        let looked = || {
+            let found = look(looks.fetch_add(1, Ordering::Relaxed));
+            async { found }
+        };
+        let lost =
+            tokio::time::timeout(PATIENCE * 21 / 2, lost(&pulse, || turn != Turn::Idle, PATIENCE, 7, looked))
+                .await;
+        (lost.ok().map(|_| began.elapsed()), pulse.looks())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_is_waited_for_as_long_as_the_server_works_on_it() {
+        let works = |_| Ok(backend("active", "DataFileRead"));
+        assert_eq!(given_up(Turn::Asked, works).await, (None, 10));
+        let waits_for_rows = |_| Ok(backend("active", "ClientRead"));
+        assert_eq!(given_up(Turn::Asking, waits_for_rows).await, (None, 10));
+        let refuses = |_| Err(Error::new(ErrorKind::Rejected, "too many clients"));
+        assert_eq!(given_up(Turn::Asked, refuses).await, (None, 10));
+        // Nothing is owed: it is not even looked at.
+        assert_eq!(given_up(Turn::Idle, |_| Ok(None)).await, (None, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_three_looks_in_a_row_find_lost_is_given_up() {
+        let soon = Some(PATIENCE + PATIENCE / 4 * 2);
+        for state in ["idle", "idle in transaction"] {
+            assert_eq!(given_up(Turn::Asked, |_| Ok(backend(state, "ClientRead"))).await, (soon, 3));
+        }
+        assert_eq!(given_up(Turn::Asking, |_| Ok(None)).await, (soon, 3));
+        assert_eq!(given_up(Turn::Asked, |_| Ok(backend("active", "ClientRead"))).await, (soon, 3));
+        let gone = |_| Err(Error::new(ErrorKind::Connection, "refused"));
+        assert_eq!(given_up(Turn::Asked, gone).await, (soon, 3));
+        // One that finds it at work starts the count anew.
+        let again = |look| Ok(if look == 2 { backend("active", "") } else { None });
+        let later = soon.map(|soon| soon + soon);
+        assert_eq!(given_up(Turn::Asked, again).await, (later, 6));
+    }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use zdm_core::change::Batch;
 use zdm_core::schema::{Column, DataType, Key, Table, TableName};
 
 use super::rows::Rows;
+use crate::connect::CopiedRow;
 use crate::position::ENGINE;
 use crate::types::write_copy_cell;
 
@@ -41,7 +42,7 @@ pub fn copied_rows(bytes: &[u8]) -> bool {
 fn read(table: &Arc<Table>, bytes: &[u8]) -> Option<Batch> {
     let mut rows = Rows::new(Arc::clone(table));
     for row in bytes.split_inclusive(|byte| *byte == b'\n') {
-        rows.push(row).ok()?;
+        rows.push(CopiedRow::Shared(Bytes::copy_from_slice(row))).ok()?;
     }
     Some(rows.finish(None).expect("rows that were read are a batch"))
 }

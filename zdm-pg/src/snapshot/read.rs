@@ -1,12 +1,8 @@
 //! One chunk as a stream.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures::StreamExt as _;
-use futures::stream::{self, Fuse, Stream};
-use tokio_postgres::CopyOutStream;
+use futures::stream::{self, Stream};
 use tokio_util::sync::CancellationToken;
 use zdm_core::change::Budget;
 use zdm_core::connect::{Chunk, ChunkPart};
@@ -17,8 +13,9 @@ use super::order::KeyOrder;
 use super::pool::Pool;
 use super::range::Range;
 use super::rows::Rows;
-use crate::connect::Control;
-use crate::error::OrPg;
+use crate::connect::{Control, CopiedRow, CopiedRows};
+
+const ROOM: &str = "snapshot.read";
 
 /// Opens a chunk. Nothing that can be known at once is left to the stream: a
 /// table that changed is an error here.
@@ -39,7 +36,8 @@ pub(super) async fn open(
                 let batch = until(&cancel, reading.rows.take(&reading.budget)).await?;
                 return Ok(Some((ChunkPart::Rows(batch), Some(reading))));
             }
-            let Reading { pool, control, moment, .. } = reading;
+            let Reading { pool, control, moment, copy, .. } = reading;
+            drop(copy);
             let after = until(&cancel, moment.close(&control)).await?;
             pool.give(control);
             Ok(Some((ChunkPart::End(after), None)))
@@ -47,11 +45,7 @@ pub(super) async fn open(
     }))
 }
 
-async fn start(
-    pool: &Pool,
-    chunk: &Chunk,
-    range: &Range,
-) -> Result<(Control, Moment, Pin<Box<Fuse<CopyOutStream>>>)> {
+async fn start(pool: &Pool, chunk: &Chunk, range: &Range) -> Result<(Control, Moment, CopiedRows)> {
     let control = pool.take().await?;
     let moment = Moment::open(&control, &chunk.table).await?;
     let condition = if range.is_bounded() {
@@ -66,9 +60,8 @@ async fn start(
         "true".to_owned()
     };
     let sql = moment.copy(&chunk.table, &condition);
-    let copy = control.copy_out(&sql).await.during("snapshot.read")?;
-    // Polled behind its end, it would take the next answer for a row.
-    Ok((control, moment, Box::pin(copy.fuse())))
+    let copy = control.copied_rows(&sql, ROOM).await?;
+    Ok((control, moment, copy))
 }
 
 /// A chunk that is being read. Dropped, its connection ends and with it the
@@ -77,26 +70,31 @@ struct Reading {
     pool: Arc<Pool>,
     control: Control,
     moment: Moment,
-    copy: Pin<Box<Fuse<CopyOutStream>>>,
+    copy: CopiedRows,
     rows: Rows,
     /// A row that is to begin the next batch.
-    next: Option<Bytes>,
+    next: Option<CopiedRow>,
     budget: Budget,
 }
 
 impl Reading {
     /// Gathers rows until a batch is full; `false` if there is none left.
     async fn fill(&mut self) -> Result<bool> {
-        if let Some(row) = self.next.take() {
-            self.rows.push(&row)?;
-        }
-        while let Some(row) = self.copy.next().await {
-            let row = row.during("snapshot.read")?;
+        loop {
+            let next = match self.next.take() {
+                None => self.copy.next(ROOM).await?,
+                next => next,
+            };
+            let Some(row) = next else { break };
             if self.rows.is_full(row.len()) {
                 self.next = Some(row);
                 return Ok(true);
             }
-            self.rows.push(&row)?;
+            self.rows.push(row)?;
+            // One that is large is handed over before the next is waited for.
+            if self.rows.is_full(0) {
+                return Ok(true);
+            }
         }
         Ok(!self.rows.is_empty())
     }

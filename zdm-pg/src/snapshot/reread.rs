@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use futures::StreamExt as _;
 use zdm_core::change::{Batch, CellRef, Encoding as _, Format, RowRef, Xid};
 use zdm_core::connect::After;
 use zdm_core::schema::Table;
@@ -14,8 +13,9 @@ use super::order::KeyOrder;
 use super::pool::Pool;
 use super::range::literal;
 use super::rows::Rows;
-use crate::error::OrPg;
 use crate::types::{PgEncoding, TEXT, text};
+
+const ROOM: &str = "snapshot.reread";
 
 /// Where rows are read again.
 #[derive(Debug)]
@@ -58,9 +58,9 @@ impl Rereads {
                 Error::new(ErrorKind::Unsupported, "rows of a table without a key cannot be read again")
             })?;
             let sql = held.copy(table, &condition(&order, table, keys)?);
-            let mut copy = Box::pin(held.control.copy_out(&sql).await.during("snapshot.reread")?);
-            while let Some(row) = copy.next().await {
-                rows.push(&row.during("snapshot.reread")?)?;
+            let mut copy = held.control.copied_rows(&sql, ROOM).await?;
+            while let Some(row) = copy.next(ROOM).await? {
+                rows.push(row)?;
             }
         }
         let after = held.after();

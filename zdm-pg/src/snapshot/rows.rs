@@ -11,11 +11,13 @@ use zdm_core::Result;
 use zdm_core::change::{Assembler, Batch, Budget, Cell, Format, Op};
 use zdm_core::schema::Table;
 
+use crate::connect::{CopiedRow, LARGE};
 use crate::error::protocol;
 use crate::types::{ENCODING, TEXT};
 
-/// Bytes at which a batch is handed over. A larger row is one alone.
-const FULL: usize = 1 << 20;
+/// Bytes at which a batch is handed over. A larger row is one alone, in the
+/// buffer in which it came.
+const FULL: usize = LARGE;
 
 /// Rows on their way into a batch.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ impl Rows {
         Self { table, native: BytesMut::new(), assembler: Assembler::new(), fields: Vec::new() }
     }
 
-    /// Whether to hand over before `more` bytes are added.
+    /// Whether to hand over before `more` bytes are added, none for at once.
     pub(super) fn is_full(&self, more: usize) -> bool {
         !self.is_empty() && self.assembler.bytes() + more > FULL
     }
@@ -41,15 +43,22 @@ impl Rows {
         self.assembler.is_empty()
     }
 
-    /// Adds one row as COPY sends it, its line feed included. The server sends
-    /// each in a message of its own
-    /// (<https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY>).
+    /// Adds one row.
     ///
     /// # Errors
     /// `Protocol` when it is no row of the table.
-    pub(super) fn push(&mut self, row: &[u8]) -> Result<()> {
+    pub(super) fn push(&mut self, row: CopiedRow) -> Result<()> {
         let start = self.native.len();
-        self.native.extend_from_slice(row);
+        match row {
+            CopiedRow::Alone(row) if start == 0 => self.native = row,
+            CopiedRow::Alone(row) => self.native.extend_from_slice(&row),
+            CopiedRow::Shared(row) => self.native.extend_from_slice(&row),
+        }
+        self.add(start)
+    }
+
+    /// Adds the row that begins there in the buffer.
+    fn add(&mut self, start: usize) -> Result<()> {
         let wrong = || protocol("the server sent a row that is not one of the table");
         // Every place in the buffer then fits 32 bits.
         u32::try_from(self.native.len()).map_err(|_| wrong())?;
@@ -166,6 +175,7 @@ fn unescape(letter: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::prelude::*;
     use zdm_core::schema::{Column, DataType, Generated, Key, TableName};
 
@@ -183,9 +193,13 @@ mod tests {
         ))
     }
 
+    fn shared(row: &[u8]) -> CopiedRow {
+        CopiedRow::Shared(Bytes::copy_from_slice(row))
+    }
+
     fn read(columns: usize, lines: &[&[u8]]) -> Result<Vec<Vec<Option<Vec<u8>>>>> {
         let mut rows = Rows::new(table(columns));
-        lines.iter().try_for_each(|line| rows.push(line))?;
+        lines.iter().try_for_each(|line| rows.push(shared(line)))?;
         let batch = rows.finish(None)?;
         let cells = |row: zdm_core::change::RowRef<'_>| {
             row.after().unwrap().cells().map(|cell| cell.raw().map(|(_, bytes)| bytes.to_vec())).collect()
@@ -226,13 +240,33 @@ mod tests {
         assert!(read(0, &[b"a\n"]).is_err());
     }
 
+    /// Its cells point into the buffer in which it came.
+    #[test]
+    fn a_large_row_is_not_copied() {
+        let mut rows = Rows::new(table(2));
+        let (long, row) = ("y".repeat(FULL), BytesMut::from(&b"x\\ty\t"[..]));
+        let row = BytesMut::from_iter(row.iter().copied().chain(long.bytes()).chain(*b"\n"));
+        let place = row.as_ptr();
+        rows.push(CopiedRow::Alone(row)).unwrap();
+        assert!(rows.is_full(0), "it is handed over alone");
+        let batch = rows.finish(None).unwrap();
+        let row = batch.rows().next().unwrap().after().unwrap();
+        assert_eq!(row.cell(0).raw().unwrap().1, b"x\ty");
+        assert_eq!(row.cell(0).raw().unwrap().1.as_ptr(), place);
+        assert_eq!(row.cell(1).value().unwrap(), long.as_str().into());
+        // Behind others it is one of them.
+        rows.push(shared(b"1\t2\n")).unwrap();
+        rows.push(CopiedRow::Alone(BytesMut::from(&b"3\t4\n"[..]))).unwrap();
+        assert_eq!(rows.finish(None).unwrap().row_count(), 2);
+    }
+
     #[test]
     fn generated_columns_are_unchanged() {
         let mut columns = table(3).columns.clone();
         columns[1].generated = Some(Generated { expression: "1".to_owned(), stored: true });
         let table = Arc::new(Table::new(ENGINE, TableName::new("a", "b"), columns, Key::FullRow));
         let mut rows = Rows::new(table);
-        rows.push(b"x\ty\n").unwrap();
+        rows.push(shared(b"x\ty\n")).unwrap();
         let batch = rows.finish(None).unwrap();
         let row = batch.rows().next().unwrap().after().unwrap();
         assert!(row.cell(1).is_unchanged());

@@ -37,7 +37,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     /// Reads once. `Ready(0)` is the end of the stream.
     ///
     /// Memory grows with what has arrived, never with what was announced: a
-    /// message that claims a gigabyte doubles the buffer each time it is full.
+    /// message that claims a gigabyte has the buffer grow to eight times what
+    /// is there each time it is full.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize>> {
         if self.input.len() > frame::MAX_DATA + READ {
             let error =
@@ -45,7 +46,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
             return Poll::Ready(Err(error));
         }
         if self.room() < LITTLE {
-            self.input.reserve(self.input.len().max(READ));
+            // In few steps, each of which leaves a buffer behind, and no further
+            // than the message that lies there reaches.
+            let left = match frame::header(&self.input) {
+                Ok(Some((_, total))) => total.saturating_sub(self.input.len()),
+                _ => 0,
+            };
+            let more = if left > 0 { left.min(self.input.len() * 7) } else { self.input.len() };
+            self.input.reserve(more.max(READ));
         }
         // OK to make a new future for each poll: `read_buf` keeps no state.
         let read = pin!(self.stream.read_buf(&mut self.input));

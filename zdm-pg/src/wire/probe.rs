@@ -150,16 +150,27 @@ impl Sql {
         }))
     }
 
-    /// A COPY that pauses between its pieces. Gives the rows the server took.
-    pub async fn copy(&self, sql: &str, pieces: &[&'static str], pause: Duration) -> Result<u64> {
+    /// A COPY of one piece, which waits before it and behind it. Gives the rows
+    /// that the server took.
+    pub async fn copy(
+        &self,
+        sql: &str,
+        piece: &str,
+        before: impl Future,
+        behind: impl Future,
+    ) -> Result<u64> {
         let mut copy = Box::pin(self.0.copy_in::<_, bytes::Bytes>(sql).await.during("probe.copy")?);
-        for piece in pieces {
-            tokio::time::sleep(pause).await;
-            copy.send(bytes::Bytes::from_static(piece.as_bytes())).await.during("probe.copy")?;
-            copy.flush().await.during("probe.copy")?;
-        }
-        tokio::time::sleep(pause).await;
+        before.await;
+        copy.send(bytes::Bytes::copy_from_slice(piece.as_bytes())).await.during("probe.copy")?;
+        copy.flush().await.during("probe.copy")?;
+        behind.await;
         copy.as_mut().finish().await.during("probe.copy")
+    }
+
+    /// How often the server was asked, over a connection of its own, what it
+    /// does for this one.
+    pub fn looks(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.0.looks()
     }
 
     pub async fn cancel(&self) -> Result<()> {

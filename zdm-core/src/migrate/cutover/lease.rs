@@ -104,11 +104,6 @@ impl Lease {
         found.state == SwitchState::Preparing && found.epoch == self.record.epoch
     }
 
-    /// Whether the record is worth renewing before something that cannot.
-    pub(super) fn is_old(&self) -> bool {
-        self.written.elapsed() > self.length / 3
-    }
-
     /// Deletes the record, whichever renewal of it is there.
     ///
     /// # Errors

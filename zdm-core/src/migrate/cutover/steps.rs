@@ -324,11 +324,9 @@ impl Armed {
 
 /// The last looks back, and the records of the commit point.
 async fn before_switch(s: &mut Session) -> Result<(SwitchRecord, SwitchRecord)> {
+    // The lease is renewed beside it if it is old: the commit point itself
+    // cannot be, and its record is the one that it expects.
     s.check().await?;
-    if s.lease.is_old() {
-        let renewal = s.lease.renew(s.plan.source_fence()?);
-        bounded(s.clock.until(), "cutover.lease", renewal).await?;
-    }
     if let Some(gate) = &mut s.gate {
         // From here on letting requests go to the source would fail them.
         bounded(s.clock.until(), "cutover.gate", gate.pin()).await?;

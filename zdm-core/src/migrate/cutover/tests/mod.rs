@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::connect::*;
 use crate::gate::Gate;
-use crate::schema::{Key, Selection, Table, TableName};
+use crate::schema::{Column, DataType, Key, Selection, Table, TableName};
 use crate::{Engine, Identity, Position};
 
 const ENGINE: Engine = Engine::new("fake");
@@ -26,6 +26,9 @@ struct State {
     target_open: bool,
     armed: bool,
     held: bool,
+    /// A table of the source is altered while the hold is waited for.
+    alters: bool,
+    altered: bool,
     ready: bool,
     /// The follower applies nothing.
     still: bool,
@@ -137,8 +140,11 @@ impl Fence for Source {
 
     async fn hold(&self, _: &RunName, _: &Schema, _: HoldOptions) -> Result<Box<dyn Hold>> {
         self.0.wait().await?;
-        assert!(self.0.state().armed, "writers wait for what could have been made ready");
-        self.0.state().held = true;
+        {
+            let mut state = self.0.state();
+            assert!(state.armed, "writers wait for what could have been made ready");
+            (state.held, state.altered) = (true, state.alters);
+        }
         let hold = TheHold(self.0.clone());
         self.0.wait().await?;
         Ok(Box::new(hold))
@@ -277,7 +283,11 @@ impl crate::connect::Source for Source {
     }
 
     async fn describe(&self, _: &Selection) -> Result<Schema> {
-        self.0.call(|_| Ok(schema())).await
+        let columns = |altered: bool| {
+            let added = Column::new("added", DataType::text());
+            Vec::from_iter(altered.then_some(added))
+        };
+        self.0.call(|s| Ok(schema(columns(s.altered)))).await
     }
 
     async fn snapshot(&self, _: &RunName, _: &Schema, _: Option<&Position>) -> Result<Arc<dyn Snapshot>> {
@@ -370,14 +380,14 @@ impl Follower for Stream {
     }
 }
 
-fn schema() -> Schema {
+fn schema(columns: Vec<Column>) -> Schema {
     let mut schema = Schema::default();
-    schema.tables.push(Arc::new(Table::new(ENGINE, TableName::new("public", "t"), Vec::new(), Key::FullRow)));
+    schema.tables.push(Arc::new(Table::new(ENGINE, TableName::new("public", "t"), columns, Key::FullRow)));
     schema
 }
 
 fn plan(world: &World, gate: &Gate<&'static str>) -> Cutover {
-    let schema = Arc::new(schema());
+    let schema = Arc::new(schema(Vec::new()));
     let (source, target) = (Arc::new(Source(world.clone())), Arc::new(Target(world.clone())));
     let follower = Arc::new(Stream(world.clone(), Some(Lag::default())));
     Cutover::new(RunName::default(), Epoch(3), (source, Arc::clone(&schema)), (target, schema), follower)
@@ -395,7 +405,7 @@ async fn recovered(world: &World, gate: &Gate<&'static str>, epoch: u64) -> Resu
         epoch: Epoch(epoch),
         source: &source,
         sink: &target,
-        target_schema: &schema(),
+        target_schema: &schema(Vec::new()),
         gate: &gate.toward("target"),
         patience: Duration::ZERO,
         lease: Duration::from_secs(30),

@@ -100,3 +100,45 @@ async fn a_lag_that_is_not_known_does_not_count_as_none() {
     let error = plan.check().await.unwrap_err();
     assert!(error.kind() == ErrorKind::Timeout && error.message().contains("not known"), "{error}");
 }
+
+/// DDL that came between the checks and the fence, and makes no rows.
+#[tokio::test(start_paused = true)]
+async fn a_table_that_was_altered_before_the_fence_is_up_stops_the_cutover() {
+    let (world, gate) = (World::default(), Gate::new("source"));
+    world.state().alters = true;
+    let held = plan(&world, &gate).check().await.unwrap().prepare().await.unwrap().hold_gate().await.unwrap();
+    assert_eq!(held.fence().await.unwrap_err().kind(), ErrorKind::SchemaChanged);
+    assert_whole(&world, &gate, "given back").await;
+}
+
+/// The caller may take his time between two steps. Before the one that cannot
+/// be renewed in the middle, the record says again that this process lives.
+#[tokio::test(start_paused = true)]
+async fn the_commit_point_is_not_begun_with_an_old_lease() {
+    let (world, gate) = (World::default(), Gate::new("source"));
+    let began = tokio::time::Instant::now();
+    world.state().ticks = Some(began);
+    let lease = Duration::from_secs(10);
+    let options = CutoverOptions::default().lease(lease).gate(lease * 6).pause(lease * 12);
+    let held = plan(&world, &gate)
+        .options(options)
+        .check()
+        .await
+        .unwrap()
+        .prepare()
+        .await
+        .unwrap()
+        .hold_gate()
+        .await
+        .unwrap();
+    let verified =
+        held.fence().await.unwrap().drain().await.unwrap().verify(Verification::Skipped).await.unwrap();
+    let armed = verified.finish().await.unwrap().arm(Reverse::None).await.unwrap();
+    tokio::time::sleep(lease * 2).await;
+    let mut switched = armed.switch().await.unwrap();
+    // The record of the switch has the lease of the one before it.
+    let until = world.state().record.as_ref().unwrap().lease_until;
+    assert_eq!(Duration::from_millis(u64::try_from(until).unwrap()), began.elapsed() + lease);
+    switched.open().await.unwrap();
+    assert_whole(&world, &gate, "switched").await;
+}
