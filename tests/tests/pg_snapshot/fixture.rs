@@ -20,7 +20,7 @@ use zdm_servers::postgres::{Database, PgOptions, Postgres};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One server for nearly all. Nobody flushes an asynchronous commit for it.
-async fn server() -> &'static Postgres {
+pub(crate) async fn server() -> &'static Postgres {
     static SERVER: OnceCell<Postgres> = OnceCell::const_new();
     let options = PgOptions::new().setting("wal_writer_delay", "10s").setting("autovacuum", "off");
     SERVER.get_or_init(|| async { Postgres::start(options).await.unwrap() }).await

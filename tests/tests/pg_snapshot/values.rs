@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use zdm_core::change::{Batch, Value};
 
-use super::fixture::Fixture;
+use super::fixture::{Fixture, server};
 
 /// Types with odd values of theirs, as SQL that makes them, and whether an
 /// array of the type is worth a table as well.
-const TYPES: [(&str, &[&str]); 41] = [
+const TYPES: [(&str, &[&str]); 52] = [
     ("bool", &["true", "false"]),
     ("int2", &["-32768", "32767", "0"]),
     ("int4", &["-2147483648", "2147483647"]),
@@ -110,10 +110,29 @@ const TYPES: [(&str, &[&str]); 41] = [
     ("posint", &["7"]),
     ("moment", &["'infinity'", "'2024-01-01 00:00:00+00'"]),
     ("pair", &["ROW(1, 'a \"b\" \\ c')"]),
+    ("numrange", &["'[1.10,1.100]'", "'(NaN,)'"]),
+    ("tsrange", &["'[-infinity,infinity)'", "'(2024-01-01 00:00:00,)'"]),
+    ("line", &["'{1,-1,0.5}'"]),
+    ("lseg", &["'[(0,0),(1e300,-0)]'"]),
+    ("path", &["'((0,0),(1,1))'", "'[(0,0),(1,1)]'"]),
+    ("polygon", &["'((0,0),(1,1),(2,0))'"]),
+    ("circle", &["'<(0,0),1e-300>'"]),
+    ("macaddr8", &["'08:00:2b:01:02:03:04:05'"]),
+    ("tsquery", &["'''a b'':AB & !c <2> d:*'"]),
+    ("jsonpath", &["'$.\"a b\"[*] ? (@ > 1)'"]),
+    ("txid_snapshot", &["'10:20:10,14,15'"]),
+];
+
+/// Types and values that came with a major version.
+const LATER: [(u16, &str, &[&str]); 4] = [
+    (13, "xid8", &["'18446744073709551615'"]),
+    (14, "numeric", &["'Infinity'", "'-Infinity'"]),
+    (14, "int4multirange", &["'{}'", "'{[1,3),[5,)}'"]),
+    (17, "interval", &["'infinity'", "'-infinity'"]),
 ];
 
 /// Arrays, by type.
-const ARRAYS: [(&str, &[&str]); 4] = [
+const ARRAYS: [(&str, &[&str]); 5] = [
     (
         "int4[]",
         &[
@@ -130,30 +149,35 @@ const ARRAYS: [(&str, &[&str]); 4] = [
     ),
     ("moment[]", &["ARRAY['infinity'::moment, NULL]"]),
     ("mood[]", &["ARRAY['sad'::mood, 'very glad, \"NULL\"']"]),
+    // A domain over an array.
+    ("ids", &["'{1,NULL}'", "'[5:6]={1,2}'"]),
 ];
 
-fn tables() -> Vec<(String, String, Vec<String>)> {
+fn tables(major: u16) -> Vec<(String, String, Vec<String>)> {
     let mut tables = Vec::new();
-    for (name, values) in TYPES.iter().chain(&ARRAYS) {
+    let later = LATER.iter().filter(|(from, ..)| *from <= major);
+    let scalars = TYPES.into_iter().chain(later.map(|(_, name, values)| (*name, *values)));
+    let scalars = scalars.map(|(name, values)| (name, values, true));
+    for (name, values, in_array) in scalars.chain(ARRAYS.map(|(name, values)| (name, values, false))) {
         let values: Vec<_> = values.iter().map(|value| (*value).to_owned()).collect();
-        if !name.ends_with("[]") {
+        if in_array {
             // The same values as an array of two dimensions.
             let all: Vec<_> = values.iter().map(|value| format!("({value})::{name}")).collect();
             let all = all.join(", ");
             let array = format!("ARRAY[ARRAY[{all}], ARRAY[{all}]]");
             tables.push((format!("t{}", tables.len()), format!("{name}[]"), vec![array]));
         }
-        tables.push((format!("t{}", tables.len()), (*name).to_owned(), values));
+        tables.push((format!("t{}", tables.len()), name.to_owned(), values));
     }
     tables
 }
 
 #[tokio::test]
 async fn a_select_and_the_log_decode_one_value() {
-    let tables = tables();
+    let tables = tables(server().await.major().await.unwrap());
     let mut sql = String::from(
         "CREATE TYPE mood AS ENUM ('sad', 'very glad, \"NULL\"'); CREATE DOMAIN posint AS int CHECK (VALUE > 0);
-         CREATE DOMAIN moment AS timestamptz; CREATE TYPE pair AS (a int, b text);",
+         CREATE DOMAIN moment AS timestamptz; CREATE TYPE pair AS (a int, b text); CREATE DOMAIN ids AS int[];",
     );
     for (table, kind, _) in &tables {
         sql += &format!("CREATE TABLE {table} (i int PRIMARY KEY, v {kind});");
@@ -188,6 +212,19 @@ async fn a_select_and_the_log_decode_one_value() {
             "xml",
             "pg_lsn",
             "pair",
+            "numrange",
+            "tsrange",
+            "line",
+            "lseg",
+            "path",
+            "polygon",
+            "circle",
+            "macaddr8",
+            "tsquery",
+            "jsonpath",
+            "txid_snapshot",
+            "xid8",
+            "int4multirange",
         ]
         .contains(&kind.trim_end_matches("[]"));
         for value in selected.values() {
