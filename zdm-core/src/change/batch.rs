@@ -59,6 +59,7 @@ impl Run {
     }
 
     /// Cells of one row.
+    #[inline]
     pub(super) fn stride(&self) -> usize {
         self.table.columns.len() * (usize::from(self.old) + usize::from(self.has_new()))
     }
@@ -255,6 +256,7 @@ impl Batch {
 }
 
 impl Inner {
+    #[inline]
     pub(super) fn bytes_of(&self, offset: u32, len: u32, format: super::Format) -> &[u8] {
         let buffer = match format {
             super::Format::Core => &self.core,
@@ -265,6 +267,7 @@ impl Inner {
         &buffer[offset as usize..offset as usize + len as usize]
     }
 
+    #[inline]
     pub(super) fn decode<'a>(&'a self, cell: Cell, column: &Column) -> crate::Result<super::Value<'a>> {
         match cell {
             Cell::Null => Ok(super::Value::Null),
@@ -279,6 +282,7 @@ impl Inner {
     }
 }
 
+#[cold]
 pub(super) fn not_carried(column: &Column) -> crate::Error {
     crate::Error::new(
         crate::ErrorKind::Unsupported,

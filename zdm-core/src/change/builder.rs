@@ -202,9 +202,7 @@ impl Assembler {
 
     /// Adds a cell.
     pub fn cell(&mut self, cell: Cell) {
-        if let Cell::Value { offset, len, format: Format::Native(_) } = cell {
-            self.native_end = self.native_end.max(offset as usize + len as usize);
-        }
+        self.native_end = self.native_end.max(cell.native_end());
         self.cells.push(cell);
     }
 
@@ -214,20 +212,20 @@ impl Assembler {
     /// # Errors
     /// `Config` if there are not as many cells as `rows` rows have.
     pub fn rows(&mut self, table: &Arc<Table>, op: Op, old: bool, rows: usize, cells: &[Cell]) -> Result<()> {
-        let run = Run { table: Arc::clone(table), op, old, first: self.cells.len(), rows };
-        if run.rows * run.stride() != cells.len() {
+        let images = usize::from(old) + usize::from(op != Op::Delete);
+        if rows * table.columns.len() * images != cells.len() {
             return Err(Error::new(ErrorKind::Config, "rows were given with too few or too many cells")
                 .with("table", &table.name));
         }
-        for cell in cells {
-            self.cell(*cell);
-        }
+        let first = self.cells.len();
+        self.cells.extend_from_slice(cells);
         self.image = self.cells.len();
+        self.native_end = cells.iter().fold(self.native_end, |end, cell| end.max(cell.native_end()));
         match self.items.last_mut() {
             Some(Item::Rows(last)) if Arc::ptr_eq(&last.table, table) && last.op == op && last.old == old => {
                 last.rows += rows;
             }
-            _ => self.items.push(Item::Rows(run)),
+            _ => self.items.push(Item::Rows(Run { table: Arc::clone(table), op, old, first, rows })),
         }
         Ok(())
     }

@@ -39,6 +39,17 @@ pub enum Cell {
     },
 }
 
+impl Cell {
+    /// Where it ends in the native buffer; 0 if it does not lie there.
+    #[inline]
+    pub(super) fn native_end(&self) -> usize {
+        match self {
+            Self::Value { offset, len, format: Format::Native(_) } => *offset as usize + *len as usize,
+            _ => 0,
+        }
+    }
+}
+
 /// How a source's own cells are decoded. One for each source, shared by its
 /// batches.
 ///

@@ -17,6 +17,7 @@ pub struct RowRef<'a> {
 }
 
 impl<'a> RowRef<'a> {
+    #[inline]
     pub(super) fn of(batch: &'a Inner, run: &'a Run, row: usize) -> Self {
         Self { batch, run, first: run.first + row * run.stride() }
     }
@@ -33,11 +34,13 @@ impl<'a> RowRef<'a> {
 
     /// The row as it was, as far as the log carried it: all columns or the
     /// key's; `None` for an insert, and for an update whose key stayed.
+    #[inline]
     pub fn before(&self) -> Option<Image<'a>> {
         self.run.old.then(|| self.image(self.first))
     }
 
     /// The row as it is; `None` for a delete.
+    #[inline]
     pub fn after(&self) -> Option<Image<'a>> {
         let columns = self.run.table.columns.len();
         self.run.has_new().then(|| self.image(self.first + if self.run.old { columns } else { 0 }))
@@ -45,10 +48,12 @@ impl<'a> RowRef<'a> {
 
     /// The image that carries the key under which the target holds the row
     /// before this change: the old one where there is one, else the new one.
+    #[inline]
     pub fn key_image(&self) -> Image<'a> {
         self.image(self.first)
     }
 
+    #[inline]
     fn image(&self, first: usize) -> Image<'a> {
         let columns = self.run.table.columns.len();
         Image { batch: self.batch, table: &self.run.table, cells: &self.batch.cells[first..first + columns] }
@@ -79,11 +84,13 @@ impl<'a> Image<'a> {
     ///
     /// # Panics
     /// If the table has no such column.
+    #[inline]
     pub fn cell(&self, column: usize) -> CellRef<'a> {
         CellRef { batch: self.batch, column: &self.table.columns[column], cell: self.cells[column] }
     }
 
     /// All cells, in the table's order.
+    #[inline]
     pub fn cells(&self) -> impl ExactSizeIterator<Item = CellRef<'a>> + use<'a> {
         let (batch, columns, cells) = (self.batch, &self.table.columns, self.cells);
         cells.iter().zip(columns).map(move |(cell, column)| CellRef { batch, column, cell: *cell })
@@ -116,16 +123,19 @@ impl<'a> CellRef<'a> {
     }
 
     /// Whether it is null.
+    #[inline]
     pub fn is_null(&self) -> bool {
         self.cell == Cell::Null
     }
 
     /// Whether the log did not carry it.
+    #[inline]
     pub fn is_unchanged(&self) -> bool {
         self.cell == Cell::Unchanged
     }
 
     /// Its bytes and their format; `None` for null and unchanged.
+    #[inline]
     pub fn raw(&self) -> Option<(Format, &'a [u8])> {
         match self.cell {
             Cell::Value { offset, len, format } => Some((format, self.batch.bytes_of(offset, len, format))),
@@ -144,6 +154,7 @@ impl<'a> CellRef<'a> {
     /// # Errors
     /// `Protocol` when the bytes are not a value of the column's type,
     /// `Unsupported` when the log did not carry the cell.
+    #[inline]
     pub fn value(&self) -> Result<Value<'a>> {
         self.batch.decode(self.cell, self.column)
     }

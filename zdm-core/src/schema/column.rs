@@ -147,6 +147,7 @@ impl Column {
     }
 
     /// The column by which native cells are decoded.
+    #[inline]
     pub fn decoded_by(&self) -> &Self {
         self.origin.as_deref().unwrap_or(self)
     }

@@ -86,14 +86,18 @@ impl Header {
     /// Who does not know the kind may go on.
     const IGNORABLE: u16 = 0x80;
 
+    #[inline]
     pub(super) fn read(event: &mut Reader<'_>) -> Result<Self> {
+        // Its bounds are checked once.
+        let bytes: [u8; HEADER] = event.array()?;
+        let mut fields = Reader::new(&bytes, 0);
         Ok(Self {
-            timestamp: event.u32()?,
-            kind: event.u8()?,
-            server: event.u32()?,
-            size: event.u32()?,
-            next: event.u32()?,
-            flags: event.u16()?,
+            timestamp: fields.u32()?,
+            kind: fields.u8()?,
+            server: fields.u32()?,
+            size: fields.u32()?,
+            next: fields.u32()?,
+            flags: fields.u16()?,
         })
     }
 

@@ -16,6 +16,9 @@ use super::reader::broken;
 use crate::position::ENGINE;
 use crate::types::{ENCODING, column_type};
 
+/// Bytes at which a batch is full.
+const FULL: usize = 1 << 20;
+
 /// A column as `information_schema.COLUMNS` describes it.
 ///
 /// # Errors
@@ -37,10 +40,43 @@ pub fn decode(schema: &Schema, log: &Bytes) -> Result<Batch> {
         let event = event_at(log, at).ok_or_else(|| broken("the log ends within an event"))?;
         at = event.end;
         if let (_, Step::Payload(_)) = decoder.decode(log, event, &mut batch)? {
-            return Err(Error::new(ErrorKind::Unsupported, "this log is compressed: read it from a server"));
+            return Err(packed());
         }
     }
     batch.finish(log.clone(), Arc::clone(&ENCODING), None)
+}
+
+/// The same in batches as a stream hands them over: of about a megabyte.
+///
+/// # Errors
+/// As [`decode`].
+pub fn batches(schema: &Schema, log: &Bytes) -> impl Iterator<Item = Result<Batch>> {
+    let mut decoder = Decoder::new(schema, false);
+    let mut rest = log.clone();
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut batch = Assembler::new();
+        let mut at = 0;
+        while at < rest.len() && at < FULL {
+            let event = event_at(&rest, at).ok_or_else(|| broken("the log ends within an event"));
+            let step = event.and_then(|event| {
+                at = event.end;
+                decoder.decode(&rest, event, &mut batch)
+            });
+            match step {
+                Ok((_, Step::Payload(_))) => return Some(Err(packed())),
+                Ok(_) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        Some(batch.finish(rest.split_to(at), Arc::clone(&ENCODING), None))
+    })
+}
+
+fn packed() -> Error {
+    Error::new(ErrorKind::Unsupported, "this log is compressed: read it from a server")
 }
 
 /// Where the event lies that begins at `at`.

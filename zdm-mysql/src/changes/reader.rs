@@ -13,10 +13,12 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// A reader of bytes that lie at `at` of a buffer.
+    #[inline]
     pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
         Self { rest: bytes, at }
     }
 
+    #[inline]
     pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or_else(too_short)?;
         self.rest = rest;
@@ -24,6 +26,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    #[inline]
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let (taken, rest) = self.rest.split_first_chunk().ok_or_else(too_short)?;
         self.rest = rest;
@@ -31,18 +34,22 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
+    #[inline]
     pub(super) fn u8(&mut self) -> Result<u8> {
         self.array().map(|[byte]| byte)
     }
 
+    #[inline]
     pub(super) fn u16(&mut self) -> Result<u16> {
         self.array().map(u16::from_le_bytes)
     }
 
+    #[inline]
     pub(super) fn u32(&mut self) -> Result<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
+    #[inline]
     pub(super) fn u48(&mut self) -> Result<u64> {
         self.array().map(|[a, b, c, d, e, f]| u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
     }
@@ -51,6 +58,7 @@ impl<'a> Reader<'a> {
         self.array().map(|[a, b, c, d, e, f, g]| u64::from_le_bytes([a, b, c, d, e, f, g, 0]))
     }
 
+    #[inline]
     pub(super) fn u64(&mut self) -> Result<u64> {
         self.array().map(u64::from_le_bytes)
     }
@@ -79,29 +87,35 @@ impl<'a> Reader<'a> {
     }
 
     /// The rest as it is.
+    #[inline]
     pub(super) fn rest(self) -> &'a [u8] {
         self.rest
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.rest.len()
     }
 
     /// Where the next byte lies in the buffer that cells point into.
+    #[inline]
     pub(super) fn at(&self) -> usize {
         self.at
     }
 }
 
+#[cold]
 fn too_short() -> Error {
     broken("it ends too early")
 }
 
 /// An event that is not what the documentation says.
+#[cold]
 pub(super) fn broken(what: &str) -> Error {
     Error::new(
         ErrorKind::Protocol,

@@ -4,8 +4,6 @@
 
 mod image;
 
-use std::sync::Arc;
-
 use zdm_core::Result;
 use zdm_core::change::{Assembler, Cell, Op};
 
@@ -95,6 +93,6 @@ impl Rows {
             }
             rows += 1;
         }
-        batch.rows(&Arc::clone(&map.table), kind.op, kind.op != Op::Insert, rows, &self.cells)
+        batch.rows(&map.table, kind.op, kind.op != Op::Insert, rows, &self.cells)
     }
 }

@@ -135,7 +135,6 @@ impl Walk {
     ) -> Result<Then> {
         let bytes = buffer.get(range.clone()).ok_or_else(|| broken("it lies outside the buffer"))?;
         let header = Header::read(&mut Reader::new(bytes, 0))?;
-        let before = self.place.file().cloned();
         if from == From::Log && header.kind != kind::ROTATE {
             self.place.advance(&header)?;
         }
@@ -152,7 +151,7 @@ impl Walk {
             }
             Step::Done => Ok(Then::Next),
             Step::Payload(payload) => Ok(Then::Unpack(payload)),
-            Step::Event(event) => self.meaning(&header, event, before, batch),
+            Step::Event(event) => self.meaning(&header, event, batch),
         }
     }
 
@@ -204,21 +203,15 @@ impl Walk {
         batch.item(Item::Begin(Begin { xid }));
     }
 
-    fn meaning(
-        &mut self,
-        header: &Header,
-        event: Event,
-        before: Option<FilePoint>,
-        batch: &mut Assembler,
-    ) -> Result<Then> {
+    fn meaning(&mut self, header: &Header, event: Event, batch: &mut Assembler) -> Result<Then> {
         match event {
             Event::Rotate { file, offset } => {
                 self.torn()?;
                 self.place.rotate(&file, offset)?;
             }
             Event::Format { .. } => self.torn()?,
-            Event::Gtid(gtid) => self.begin_mysql(header, gtid, before)?,
-            Event::Maria(transaction) => self.begin_maria(header, transaction, before)?,
+            Event::Gtid(gtid) => self.begin_mysql(header, gtid)?,
+            Event::Maria(transaction) => self.begin_maria(header, transaction)?,
             Event::Query(query) => return self.query(header, &query, batch),
             Event::Xid => self.commit(header, batch)?,
             Event::XaPrepare { id, one_phase } => return self.prepared(header, id, one_phase, batch),
@@ -249,21 +242,16 @@ impl Walk {
         }
     }
 
-    fn begin_mysql(&mut self, header: &Header, gtid: Gtid, before: Option<FilePoint>) -> Result<()> {
-        let begins = self.begins(header, before)?;
+    fn begin_mysql(&mut self, header: &Header, gtid: Gtid) -> Result<()> {
+        let begins = self.begins(header)?;
         // By place: what a snapshot under a lock can be compared with.
         let xid = Xid(u128::from(begins.number()) << 64 | u128::from(begins.offset));
         let name = gtid.id.map_or(Name::None, |(uuid, tag, number)| Name::MySql(uuid, tag, number));
         self.begin(name, begins, xid, gtid.committed, false, None)
     }
 
-    fn begin_maria(
-        &mut self,
-        header: &Header,
-        transaction: MariaTransaction,
-        before: Option<FilePoint>,
-    ) -> Result<()> {
-        let begins = self.begins(header, before)?;
+    fn begin_maria(&mut self, header: &Header, transaction: MariaTransaction) -> Result<()> {
+        let begins = self.begins(header)?;
         let id = transaction.id;
         let xid = Xid(u128::from(id.domain) << 96 | u128::from(id.server) << 64 | u128::from(id.number));
         // There is no BEGIN: the flags say what follows.
@@ -296,14 +284,14 @@ impl Walk {
     }
 
     /// Where the event began that has just been read. The server may have left
-    /// out what was before it: its end says more than ours of the one before.
-    fn begins(&self, header: &Header, before: Option<FilePoint>) -> Result<FilePoint> {
-        let unnamed = || broken("the log did not say which file it is");
-        if header.next == 0 {
-            return before.ok_or_else(unnamed);
+    /// out what was before it: its end says more than that of the one before.
+    fn begins(&self, header: &Header) -> Result<FilePoint> {
+        let here = self.place.file().cloned();
+        let mut here = here.ok_or_else(|| broken("the log did not say which file it is"))?;
+        // What is in no file has moved nothing.
+        if header.next != 0 || !header.is_artificial() {
+            here.offset = here.offset.saturating_sub(header.size.into());
         }
-        let mut here = self.place.file().cloned().ok_or_else(unnamed)?;
-        here.offset = here.offset.saturating_sub(header.size.into());
         Ok(here)
     }
 

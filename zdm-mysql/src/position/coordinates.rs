@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use smol_str::SmolStr;
 use zdm_core::{Error, ErrorKind, Result};
 
 use super::strange;
@@ -22,8 +23,8 @@ pub(crate) struct Coordinates {
 /// A byte of a file. Files are ordered by the number that ends their name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FilePoint {
-    /// `binlog.000012`.
-    file: String,
+    /// `binlog.000012`, mostly short enough to be copied with the rest.
+    file: SmolStr,
     /// 12.
     number: u64,
     pub(crate) offset: u64,
@@ -67,7 +68,7 @@ impl FilePoint {
                 "the binary log's files have a name with one of / ; @ : in it: choose another log_bin",
             ));
         }
-        Ok(Self { file: file.to_owned(), number, offset })
+        Ok(Self { file: file.into(), number, offset })
     }
 
     /// The file's name.

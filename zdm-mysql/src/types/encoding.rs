@@ -1,5 +1,6 @@
 //! The encoding of cells that a server of this family sent.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use zdm_core::change::{Encoding, Value};
@@ -41,6 +42,28 @@ impl Encoding for MySqlEncoding {
         let Some(kind) = Kind::of(column) else {
             return Err(failed(ErrorKind::Config, "this column was not described by this crate", column));
         };
+        // What most cells are. The value is made where it is given back: moved
+        // there, it would cost more than it does to make it.
+        match (kind, format) {
+            (Kind::Integer { bytes: 4, unsigned: false }, LOG) => {
+                if let Ok(four) = bytes.try_into() {
+                    return Ok(Value::Int(i32::from_le_bytes(four).into()));
+                }
+            }
+            (Kind::Integer { bytes: 8, unsigned: false }, LOG) => {
+                if let Ok(eight) = bytes.try_into() {
+                    return Ok(Value::Int(i64::from_le_bytes(eight)));
+                }
+            }
+            (Kind::Char(charset) | Kind::Varchar(charset) | Kind::Text(charset, _), TEXT | LOG)
+                if charset.is_utf8() =>
+            {
+                if let Ok(text) = std::str::from_utf8(bytes) {
+                    return Ok(Value::Text(Cow::Borrowed(text)));
+                }
+            }
+            _ => {}
+        }
         let value = match format {
             TEXT => text::value(kind, column, bytes),
             LOG => log::value(kind, column, bytes),
@@ -59,6 +82,7 @@ impl Encoding for MySqlEncoding {
     }
 }
 
+#[cold]
 fn failed(kind: ErrorKind, message: &str, column: &Column) -> Error {
     Error::new(kind, message).with("column", &column.name).with("type", &column.native.name)
 }

@@ -97,6 +97,7 @@ const INET6: u8 = 3;
 impl Kind {
     /// Of a column that this crate described, or that was put into this
     /// engine's language; `None` for any other.
+    #[inline]
     pub(crate) fn of(column: &Column) -> Option<Self> {
         Self::unpack(column.native.id)
     }
@@ -140,6 +141,7 @@ impl Kind {
         u32::from_le_bytes(bytes)
     }
 
+    #[inline]
     fn unpack(id: u32) -> Option<Self> {
         let [code, a, b, own] = id.to_le_bytes();
         let integer = |bytes| Self::Integer { bytes, unsigned: a != 0 };

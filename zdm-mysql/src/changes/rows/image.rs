@@ -18,6 +18,7 @@ pub(super) struct Present<'a> {
 }
 
 impl<'a> Present<'a> {
+    #[inline]
     pub(super) fn read(event: &mut Reader<'a>, columns: usize) -> Result<Self> {
         let bits = event.take(columns.div_ceil(8))?;
         let count = (0..columns).filter(|at| bit(bits, *at)).count();
@@ -48,21 +49,37 @@ pub(super) fn partial<'a>(event: &mut Reader<'a>, map: &TableMap) -> Result<Opti
 }
 
 /// Reads an image, and appends a cell for each column of the table.
+#[inline]
 pub(super) fn image(
     event: &mut Reader<'_>,
     present: &Present<'_>,
     map: &TableMap,
-    mut role: After<'_>,
+    role: After<'_>,
     cells: &mut Vec<Cell>,
 ) -> Result<()> {
     let nulls = event.take(present.count.div_ceil(8))?;
-    if present.all && !matches!(role, After::Update { partial: Some(_), .. }) {
-        for (at, place) in map.places.iter().enumerate() {
-            let cell = if bit(nulls, at) { Cell::Null } else { value(event, place)? };
+    if !present.all || matches!(role, After::Update { partial: Some(_), .. }) {
+        return some(event, present, nulls, map, role, cells);
+    }
+    cells.reserve(map.places.len());
+    for (places, nulls) in map.places.chunks(8).zip(nulls) {
+        for (at, place) in places.iter().enumerate() {
+            let cell = if nulls >> at & 1 == 1 { Cell::Null } else { value(event, place)? };
             cells.push(cell);
         }
-        return Ok(());
     }
+    Ok(())
+}
+
+/// Reads an image that lacks columns, or parts of values.
+fn some(
+    event: &mut Reader<'_>,
+    present: &Present<'_>,
+    nulls: &[u8],
+    map: &TableMap,
+    mut role: After<'_>,
+    cells: &mut Vec<Cell>,
+) -> Result<()> {
     let (mut nth, mut json) = (0, 0);
     for (at, place) in map.places.iter().enumerate() {
         let cell = if bit(present.bits, at) {
@@ -116,6 +133,7 @@ fn absent(place: &Place, at: usize, map: &TableMap, role: &After<'_>, cells: &[C
     .with("column", column))
 }
 
+#[inline]
 fn value(event: &mut Reader<'_>, place: &Place) -> Result<Cell> {
     let len = match place.width {
         Width::Fixed(len) => usize::from(len),
@@ -155,6 +173,7 @@ fn difference(event: &mut Reader<'_>, old: Cell, buffer: &[u8], batch: &mut Asse
     batch.encode(&Value::Json(new.into()))
 }
 
+#[inline]
 fn bit(bits: &[u8], at: usize) -> bool {
     bits.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)
 }

@@ -143,6 +143,7 @@ impl Charset {
         self.index + 1
     }
 
+    #[inline]
     pub(super) fn from_code(code: u8) -> Option<Self> {
         let index = code.checked_sub(1)?;
         (usize::from(index) < CHARSETS.len()).then_some(Self { index })
@@ -151,6 +152,12 @@ impl Charset {
     /// Bytes of its longest character, which a column's length is counted in.
     pub(crate) fn widest(self) -> u8 {
         self.entry().1
+    }
+
+    /// Whether its characters are in UTF-8 as they are.
+    #[inline]
+    pub(super) fn is_utf8(self) -> bool {
+        matches!(self.entry().2, How::Utf8)
     }
 
     /// The characters; `None` where bytes are none.
@@ -171,6 +178,7 @@ impl Charset {
         }
     }
 
+    #[inline]
     fn entry(self) -> &'static (&'static str, u8, How) {
         // OK because both constructors check it.
         &CHARSETS[usize::from(self.index)]
