@@ -1,0 +1,141 @@
+//! What was measured, for people and for programs.
+
+use serde::Serialize;
+
+use crate::measure::median;
+
+/// One part of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Part {
+    /// What was done, to what.
+    pub name: String,
+    /// Each that did it.
+    pub lines: Vec<Line>,
+    /// What was wanted.
+    pub ratios: Vec<Ratio>,
+}
+
+/// Medians of one of those that were measured. What does not apply is absent.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Line {
+    /// Who.
+    pub name: String,
+    /// Rows or changes a second: of CPU time in `decode`, else of wall time.
+    pub rate: f64,
+    /// Seconds from start to end.
+    pub wall: Option<f64>,
+    /// CPU seconds of the client.
+    pub client: Option<f64>,
+    /// CPU seconds of the source's server.
+    pub source: Option<f64>,
+    /// CPU seconds of the target's server.
+    pub target: Option<f64>,
+    /// Peak memory of the client, in MiB.
+    pub peak: Option<f64>,
+}
+
+/// A figure that has a bound.
+#[derive(Debug, Clone, Serialize)]
+pub struct Ratio {
+    /// Of what to what.
+    pub name: String,
+    /// What it is.
+    pub is: f64,
+    /// The bound, in words: `>= 10`.
+    pub wanted: String,
+    /// Whether it is kept.
+    pub reached: bool,
+}
+
+impl Ratio {
+    /// A figure that is to be at least that.
+    pub fn at_least(name: impl Into<String>, is: f64, bound: f64) -> Self {
+        Self { name: name.into(), is, wanted: format!(">= {bound}"), reached: is >= bound }
+    }
+
+    /// A figure that is to be at most that.
+    pub fn at_most(name: impl Into<String>, is: f64, bound: f64) -> Self {
+        Self { name: name.into(), is, wanted: format!("<= {bound}"), reached: is <= bound }
+    }
+}
+
+/// What one run of somebody came to; many make a [`Line`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Round {
+    /// As in [`Line`].
+    pub wall: f64,
+    /// As in [`Line`].
+    pub client: Option<f64>,
+    /// As in [`Line`].
+    pub source: Option<f64>,
+    /// As in [`Line`].
+    pub target: Option<f64>,
+    /// As in [`Line`].
+    pub peak: Option<f64>,
+}
+
+impl Line {
+    /// The medians of some rounds, each of so many rows.
+    pub fn of(name: impl Into<String>, rows: u64, rounds: &[Round]) -> Self {
+        let middle = |of: fn(&Round) -> Option<f64>| {
+            let numbers: Vec<f64> = rounds.iter().filter_map(of).collect();
+            (!numbers.is_empty()).then(|| median(numbers))
+        };
+        let wall = median(rounds.iter().map(|round| round.wall).collect());
+        #[expect(clippy::cast_precision_loss, reason = "a rate needs no last digit")]
+        let rate = rows as f64 / wall;
+        Self {
+            name: name.into(),
+            rate,
+            wall: Some(wall),
+            client: middle(|round| round.client),
+            source: middle(|round| round.source),
+            target: middle(|round| round.target),
+            peak: middle(|round| round.peak),
+        }
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}", self.name)?;
+        writeln!(
+            f,
+            "  {:<28} {:>12} {:>8} {:>8} {:>8} {:>8} {:>8}",
+            "", "rows/s", "wall s", "client", "source", "target", "MiB"
+        )?;
+        let cell = |number: Option<f64>| number.map_or_else(String::new, |number| format!("{number:.2}"));
+        for line in &self.lines {
+            writeln!(
+                f,
+                "  {:<28} {:>12.0} {:>8} {:>8} {:>8} {:>8} {:>8}",
+                line.name,
+                line.rate,
+                cell(line.wall),
+                cell(line.client),
+                cell(line.source),
+                cell(line.target),
+                cell(line.peak)
+            )?;
+        }
+        for ratio in &self.ratios {
+            let verdict = if ratio.reached { "reached" } else { "MISSED" };
+            writeln!(f, "  {:<60} {:>12.2}  {:<8} {verdict}", ratio.name, ratio.is, ratio.wanted)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_the_medians_of_its_rounds() {
+        let round = |wall, client| Round { wall, client: Some(client), ..Round::default() };
+        let line = Line::of("x", 100, &[round(1.0, 3.0), round(4.0, 1.0), round(2.0, 2.0)]);
+        assert_eq!((line.wall, line.client, line.source), (Some(2.0), Some(2.0), None));
+        assert!((line.rate - 50.0).abs() < 1e-9);
+        assert!(Ratio::at_least("a", 3.0, 3.0).reached && !Ratio::at_most("b", 0.8, 0.7).reached);
+    }
+}
