@@ -9,8 +9,9 @@
 //! next to no wait. The nap comes before the wait for bytes and never after
 //! it: whatever reaches an idle stream is handed over at once, and a busy one
 //! is late by a nap at the most. A nap that brings little ends the busy
-//! state; one that fills the buffer is shortened, so that the buffer's size
-//! does not become the stream's speed limit.
+//! state; one that fills the buffer is shortened, and where the shortest does
+//! there is none, for as long as reads bring much: a buffer that is always full
+//! gathers by itself, and its size must not become the stream's speed limit.
 
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ const STREAK: u32 = 8;
 #[derive(Debug)]
 pub(super) struct Gather {
     busy: bool,
+    /// More comes than naps leave room for.
+    flooded: bool,
     nap: Duration,
     /// The end of the nap under way: kept here so that a caller that is
     /// cancelled and comes back does not start over.
@@ -47,12 +50,12 @@ pub(super) struct Gather {
 
 impl Gather {
     pub(super) fn new() -> Self {
-        Self { busy: false, nap: LONGEST, until: None, last: None, streak: 0 }
+        Self { busy: false, flooded: false, nap: LONGEST, until: None, last: None, streak: 0 }
     }
 
     /// Until when to nap before the next read, if at all.
     pub(super) fn nap(&mut self, now: Instant) -> Option<Instant> {
-        self.busy.then(|| *self.until.get_or_insert(now + self.nap))
+        (self.busy && !self.flooded).then(|| *self.until.get_or_insert(now + self.nap))
     }
 
     /// Takes note of what a read brought.
@@ -62,11 +65,14 @@ impl Gather {
         if napped {
             match bytes {
                 ..LITTLE => self.busy = false,
+                NEARLY_FULL.. if self.nap == SHORTEST => self.flooded = true,
                 NEARLY_FULL.. => self.nap = (self.nap / 2).max(SHORTEST),
                 LITTLE..HALF_FULL => self.nap = (self.nap * 2).min(LONGEST),
                 _ => {}
             }
             self.streak = 0;
+        } else if self.flooded {
+            self.flooded = bytes >= HALF_FULL;
         } else {
             self.streak = if close { self.streak + 1 } else { 0 };
             self.busy = bytes >= MUCH || self.streak >= STREAK;
@@ -97,11 +103,18 @@ mod tests {
         // Cancelled and asked again: the same nap.
         now += Duration::from_millis(3);
         assert_eq!(gather.nap(now), Some(until));
-        // The buffer was full: shorter naps, but never none.
-        for _ in 0..9 {
+        // The buffer was full: shorter naps.
+        for _ in 0..3 {
             gather.filled(now, READ_FULL);
             assert!(gather.nap(now).is_some());
         }
+        assert_eq!(gather.nap(now), Some(now + SHORTEST));
+        // And none while it is full all the time.
+        for _ in 0..9 {
+            gather.filled(now, READ_FULL);
+            assert_eq!(gather.nap(now), None);
+        }
+        gather.filled(now, HALF_FULL - 1);
         assert_eq!(gather.nap(now), Some(now + SHORTEST));
         gather.filled(now, LITTLE - 1);
         assert_eq!(gather.nap(now), None);
