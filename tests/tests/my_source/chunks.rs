@@ -86,6 +86,41 @@ async fn chunks_of_every_key_cover_each_row_once() {
     }
 }
 
+/// A key of one whole number is divided by what its index tells: also with a
+/// gap in it, and without the server reading the table.
+#[tokio::test]
+async fn a_key_with_a_gap_is_divided_without_reading_it() {
+    let sql = format!(
+        "{NUMBERS}
+         CREATE TABLE far (id BIGINT PRIMARY KEY, pad CHAR(200));
+         INSERT INTO far SELECT a.n * 300 + b.n, REPEAT('x', 200) FROM numbers a, numbers b WHERE a.n < 40;
+         INSERT INTO far SELECT id + 9000000000000000000, pad FROM far"
+    );
+    for options in each() {
+        let fixture = Fixture::new(options, &sql).await;
+        let read = async || {
+            let sql = "SHOW GLOBAL STATUS LIKE 'Handler_read_next'";
+            fixture.server.query(sql).await.unwrap()[0][1].as_ref().unwrap().parse::<u64>().unwrap()
+        };
+        let before = read().await;
+        let plan = fixture.plan("far", 256 << 10).await;
+        let reads = read().await - before;
+        assert!(reads < 6_000, "{reads} rows were read to divide 24,000");
+        assert!((10..60).contains(&plan.len()), "{} chunks of 24,000 rows, some 1,100 each", plan.len());
+        let mut seen = Vec::new();
+        for bounds in plan {
+            let (batches, _) = fixture.read(fixture.chunk("far", bounds.clone())).await.unwrap();
+            let part = column(&batches, 0);
+            assert!(part.len() < 5_000, "{} rows in {bounds:?}", part.len());
+            seen.extend(part.into_iter().map(|id| id.parse::<i64>().unwrap()));
+        }
+        assert_eq!(seen.len(), 24_000);
+        let wanted: BTreeSet<_> = (0..12_000).flat_map(|id| [id, id + 9_000_000_000_000_000_000]).collect();
+        assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), wanted);
+        fixture.server.close().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_chunk_gives_what_the_server_gives() {
     let sql = "

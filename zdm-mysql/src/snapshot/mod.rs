@@ -10,6 +10,7 @@
 //! key         how a key is ordered, shown and written
 //! range       the bounds of a chunk, and the condition that they make
 //! plan        bounds of a whole table, by walking its key
+//! split       the same for one whole number, by what its index tells
 //! session     a connection that reads rows in their text form
 //! moment      a transaction: lock, then snapshot, then is the table as described
 //! rows        the text protocol's rows -> batches
@@ -27,6 +28,7 @@ mod read;
 mod reread;
 mod rows;
 mod session;
+mod split;
 mod visibility;
 
 use std::sync::Arc;

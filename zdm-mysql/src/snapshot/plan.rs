@@ -1,4 +1,5 @@
-//! The division of a table: its key is walked in the server, from one bound to
+//! The division of a table: where it is keyed by one whole number, by its index
+//! alone ([`split`]); else its key is walked in the server, from one bound to
 //! the next, so many rows apart.
 
 use mysql_async::prelude::Queryable;
@@ -9,6 +10,7 @@ use zdm_core::schema::Table;
 use super::key::{KeyColumn, key_columns};
 use super::range::Range;
 use super::session::{Pool, Session};
+use super::split;
 use crate::connect::Control;
 use crate::connect::quote::{quote_ident, quote_literal, quote_table};
 use crate::error::OrMy;
@@ -33,11 +35,22 @@ pub(super) async fn plan(pool: &Pool, table: &Table, size: ChunkSize) -> Result<
         return Ok(ChunkPlan { bounds, rows: extent.rows, bytes: extent.bytes });
     };
     let chunk = (size.bytes / extent.row.max(1)).max(extent.rows.div_ceil(CHUNKS)).max(1);
-    // By a session whose answers are in no character set: keys are shown as
-    // ASCII, and compared in the session's that will read them.
-    let mut session = pool.take().await?;
-    let bounds = walk(&mut session, table, &key, chunk).await?;
-    pool.give(session);
+    let split = match split::number(table) {
+        Some(number) => split::bounds(&mut control, table, number, chunk, extent.rows).await?,
+        None => None,
+    };
+    let bounds = match split {
+        Some(bounds) => bounds,
+        None => {
+            // By a session whose answers are in no character set: keys are
+            // shown as ASCII, and compared in the session's that will read
+            // them.
+            let mut session = pool.take().await?;
+            let bounds = walk(&mut session, table, &key, chunk).await?;
+            pool.give(session);
+            bounds
+        }
+    };
     let rows = extent.rows.max(chunk.saturating_mul(u64::try_from(bounds.len()).unwrap_or(0)));
     let bytes = extent.bytes.max(rows.saturating_mul(extent.row));
     Ok(ChunkPlan { bounds: Range::between(bounds).into_iter().map(Into::into).collect(), rows, bytes })
