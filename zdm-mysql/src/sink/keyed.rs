@@ -2,8 +2,10 @@
 //! then come deletes, updates, and inserts. Why that is right is with
 //! [`zdm_core::apply`].
 //!
-//! A put is a delete and an insert, never `REPLACE` or `ON DUPLICATE KEY`:
-//! both also take a row of another key for the same, if a unique value is.
+//! A put is a delete and an insert: `REPLACE` and `ON DUPLICATE KEY` also take
+//! a row of another key for the same, if a unique value is. Where there is no
+//! other unique key, whole rows are put by [`upsert`] instead, changed ones as
+//! well.
 
 use zdm_core::apply::{KeyRef, KeyedWork, Merged, Outcome};
 use zdm_core::{Error, ErrorKind, Result};
@@ -12,7 +14,7 @@ use super::carried::{self, Carried};
 use super::pack::Several;
 use super::session::Session;
 use super::shape::Shape;
-use super::statements;
+use super::{statements, upsert};
 
 /// A row that is deleted, where it is there, and inserted.
 struct Put<'g> {
@@ -43,9 +45,16 @@ pub(super) async fn apply<'g>(
 ) -> Result<Vec<Merged<'g>>> {
     let mut plan = plan(session, shape, work, rereads).await?;
     fail::fail_point!("apply::staged");
-    delete(session, shape, &plan).await?;
+    let whole = plan.puts.len() + plan.updates.iter().filter(|row| row.is_complete()).count();
+    let upserts = upsert::suits(session, shape, whole).await?;
+    delete(session, shape, &plan, upserts).await?;
     fail::fail_point!("apply::deleted");
-    let updates = std::mem::take(&mut plan.updates);
+    let mut updates = std::mem::take(&mut plan.updates);
+    if upserts {
+        let (complete, rest) = updates.into_iter().partition(Merged::is_complete);
+        updates = rest;
+        plan.puts.extend(Vec::into_iter(complete).map(|row| Put { row, carried: None }));
+    }
     for row in update(session, shape, updates).await? {
         match (row.is_complete(), rereads) {
             (true, _) => plan.puts.push(Put { row, carried: None }),
@@ -54,7 +63,8 @@ pub(super) async fn apply<'g>(
         }
     }
     fail::fail_point!("apply::updated");
-    let mut insert = statements::insert(shape);
+    let mut insert =
+        if upserts { upsert::statement(shape, session.server()) } else { statements::insert(shape) };
     for put in &plan.puts {
         let write = |out: &mut _| statements::put(shape, put.row, put.carried.as_ref(), out);
         insert.row(session, write).await?;
@@ -107,10 +117,12 @@ fn sets_unique(shape: &Shape, row: Merged<'_>, at: usize) -> bool {
     !shape.table.key_columns().contains(&at) && shape.is_unique(at) && row.cell(at).is_some()
 }
 
-async fn delete(session: &mut Session, shape: &Shape, plan: &Plan<'_>) -> Result<()> {
+/// Deletes what is to go, and what is in the way of puts unless those do
+/// without.
+async fn delete(session: &mut Session, shape: &Shape, plan: &Plan<'_>, upserts: bool) -> Result<()> {
     let mut delete = statements::delete(shape);
-    let keys = plan.deletes.iter().copied().chain(plan.puts.iter().map(|put| put.row.key()));
-    for key in keys {
+    let in_the_way = plan.puts.iter().filter(|_| !upserts).map(|put| put.row.key());
+    for key in plan.deletes.iter().copied().chain(in_the_way) {
         delete.row(session, |out| statements::deleted(shape, key, out)).await?;
     }
     delete.run(session).await

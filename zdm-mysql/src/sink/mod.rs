@@ -10,6 +10,7 @@
 //! load        the writer of chunks
 //! apply       the writer of changes: grouping, transactions
 //! keyed       one table's coalesced changes, in sets
+//! upsert      whole rows put in their places by one statement
 //! carried     cells that the log did not carry, read from the target
 //! full_row    changes of tables without a key
 //! ```
@@ -24,6 +25,7 @@ pub(crate) mod prepare;
 mod session;
 mod shape;
 mod statements;
+mod upsert;
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! Statements of many rows, as long as the server takes them.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut as _, BytesMut};
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
@@ -18,22 +20,40 @@ const ROWS: u64 = 500;
 pub(super) struct Pack {
     head: String,
     between: &'static str,
-    tail: &'static str,
+    tail: Cow<'static, str>,
     sql: BytesMut,
     rows: u64,
-    /// Whether each row that is named must have been there or been made.
-    exact: bool,
+    outcome: Expected,
+}
+
+/// What the server must say of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// That it has stored each row, as it was sent.
+    Stored,
+    /// That it has altered no row that was sent.
+    AsSent,
+    Anything,
 }
 
 impl Pack {
     /// `INSERT`: each row is in the table afterwards, just as it was sent.
     pub(super) fn inserting(head: String) -> Self {
-        Self { head, between: ", ", tail: "", sql: BytesMut::new(), rows: 0, exact: true }
+        Self::of(head, ", ", Cow::Borrowed(""), Expected::Stored)
+    }
+
+    /// The same, but a row that is there already is set to what was sent.
+    pub(super) fn putting(head: String, tail: String) -> Self {
+        Self::of(head, ", ", Cow::Owned(tail), Expected::AsSent)
     }
 
     /// `DELETE`: rows that are not there are passed over.
     pub(super) fn deleting(head: String, between: &'static str, tail: &'static str) -> Self {
-        Self { head, between, tail, sql: BytesMut::new(), rows: 0, exact: false }
+        Self::of(head, between, Cow::Borrowed(tail), Expected::Anything)
+    }
+
+    fn of(head: String, between: &'static str, tail: Cow<'static, str>, outcome: Expected) -> Self {
+        Self { head, between, tail, sql: BytesMut::new(), rows: 0, outcome }
     }
 
     /// Adds a row, and runs the statement if it is long enough.
@@ -45,7 +65,8 @@ impl Pack {
         self.sql.put_slice(if self.rows == 0 { self.head.as_bytes() } else { self.between.as_bytes() });
         write(&mut self.sql)?;
         self.rows += 1;
-        if self.sql.len() >= session.packet || (self.rows >= ROWS && !self.exact) {
+        let many = self.outcome == Expected::Anything && self.rows >= ROWS;
+        if many || self.sql.len() >= session.packet {
             self.run(session).await?;
         }
         Ok(())
@@ -59,8 +80,10 @@ impl Pack {
         self.sql.put_slice(self.tail.as_bytes());
         session.begin().await?;
         session.query_drop(&self.sql[..]).await.during("sink.write")?;
-        if self.exact {
-            as_sent(session, self.rows).await?;
+        match self.outcome {
+            Expected::Stored => as_sent(session, self.rows).await?,
+            Expected::AsSent if session.get_warnings() > 0 => return Err(altered(session, self.rows).await),
+            Expected::AsSent | Expected::Anything => {}
         }
         self.sql.clear();
         self.rows = 0;
@@ -73,19 +96,26 @@ impl Pack {
 /// is sending. <https://dev.mysql.com/doc/refman/en/load-data.html>
 pub(super) async fn as_sent(session: &mut Session, rows: u64) -> Result<()> {
     let (written, warnings) = (session.affected_rows(), session.get_warnings());
-    if written == rows && warnings == 0 {
-        return Ok(());
-    }
+    if written == rows && warnings == 0 { Ok(()) } else { Err(altered(session, rows).await) }
+}
+
+/// Why the server would not store rows as they were sent, or that it does not
+/// even say that.
+async fn altered(session: &mut Session, rows: u64) -> Error {
+    let written = session.affected_rows();
     let all: Vec<(String, u16, String)> =
-        session.query("SHOW WARNINGS LIMIT 3").await.during("sink.write")?;
+        match session.query("SHOW WARNINGS LIMIT 3").await.during("sink.write") {
+            Ok(all) => all,
+            Err(error) => return error,
+        };
     let said: Vec<String> = all.into_iter().map(|(_, code, message)| format!("{message} ({code})")).collect();
-    Err(Error::new(
+    Error::new(
         ErrorKind::Rejected,
         format!("the server would not store rows as they are: correct or map them: {}", said.join("; ")),
     )
     .with("sent", rows)
     .with("stored", written)
-    .during("sink.write"))
+    .during("sink.write")
 }
 
 /// Several statements that are sent at once, each with an answer of its own.

@@ -74,6 +74,16 @@ impl Shape {
         }
     }
 
+    /// Whether there are unique keys beside the key.
+    pub(super) fn has_more_unique_keys(&self) -> bool {
+        !matches!(&self.unique, Unique::Columns(columns) if columns.is_empty())
+    }
+
+    /// Whether the key is all there is of a row.
+    pub(super) fn is_all_key(&self) -> bool {
+        self.columns.iter().all(|column| column.in_key)
+    }
+
     /// The names of the columns that writers set, for an INSERT.
     pub(super) fn names(&self) -> String {
         self.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
