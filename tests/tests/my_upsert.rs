@@ -1,7 +1,7 @@
 //! Many whole rows are put into a MySQL or MariaDB by one statement, and only
 //! while no unique key of the target's could take one row for another.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::future_not_send, reason = "helpers of tests, which fail by panicking")]
 
 use std::sync::Arc;
 
