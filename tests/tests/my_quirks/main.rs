@@ -15,6 +15,10 @@
 //! | `target.sql` | a query and the text that it must give, at targets that are no PostgreSQL |
 //! | `as` | columns that are compared in another form: table, column, form |
 //!
+//! Each source and each target of a case comes once;
+//! `ZDM_TEST_QUIRKS_ALL=1 cargo test -p zdm-tests --test my_quirks` moves every
+//! source to every target.
+//!
 //! Every case ends in equality, by SQL that knows nothing of the crates, or in
 //! just that refusal.
 
