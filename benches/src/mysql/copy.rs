@@ -14,14 +14,14 @@ use crate::report::{Line, Part, Ratio, Round};
 
 /// What the table comes to, on either side.
 const SUM: &str = "SELECT CONCAT(COUNT(*), ' ', SUM(id), ' ', SUM(k), ' ', SUM(CHAR_LENGTH(c) + CHAR_LENGTH(pad)), ' ', \
-                   MIN(c), ' ', MAX(pad)) FROM bench.sbtest";
+                   MIN(c), ' ', MAX(pad)) FROM sbtest";
 
 pub(super) async fn run(plan: &Plan) -> Result<Vec<Part>> {
     let source = MySql::start(server(true)).await?;
     for sql in seed(plan.rows) {
         source.execute(&sql).await?;
     }
-    let wanted = source.value(SUM).await?;
+    let wanted = source.database("bench").value(SUM).await?;
     let target = Postgres::start(
         PgOptions::new()
             .version(15)
@@ -35,6 +35,10 @@ pub(super) async fn run(plan: &Plan) -> Result<Vec<Part>> {
     for number in 0..plan.rounds {
         for (name, rounds) in [("zdm", &mut zdm), ("pgloader", &mut peer)] {
             let database = target.create_database(&format!("{name}_{number}")).await?;
+            // Each names the schema in its own way.
+            database
+                .execute(&format!("ALTER DATABASE {} SET search_path = bench, public", database.name()))
+                .await?;
             let command = if name == "zdm" {
                 ours(&["copy", &source.url("bench"), &database.url(), &format!("{name}{number}")])?
             } else {
