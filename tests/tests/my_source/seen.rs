@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use mysql_async::prelude::Queryable;
@@ -97,7 +98,7 @@ async fn the_start_names_whom_it_waits_for() {
     for options in [each()[0].clone(), each()[1].clone(), MySqlOptions::mysql().version("9").gtids(false)] {
         let fixture = Fixture::new(options, "CREATE TABLE t (id INT PRIMARY KEY)").await;
         let mut conn = fixture.shop.connect().await.unwrap();
-        let soon = config(&fixture.server).begin_timeout(std::time::Duration::from_secs(1)).build().unwrap();
+        let soon = config(&fixture.server).begin_timeout(Duration::from_secs(1)).build().unwrap();
         let source = zdm_mysql::MySqlSource::new(soon);
         let run: RunName = "late".parse().unwrap();
         conn.query_drop("BEGIN; INSERT INTO t VALUES (1)").await.unwrap();
@@ -115,6 +116,33 @@ async fn the_start_names_whom_it_waits_for() {
         // Who only reads is not waited for.
         conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT; SELECT * FROM t").await.unwrap();
         source.snapshot(&run, &fixture.schema, None).await.unwrap();
+        fixture.server.close().await.unwrap();
+    }
+}
+
+/// The server keeps its list of transactions as it was while somebody asks for
+/// it all the time: who began since is not in it, and must be waited for.
+#[tokio::test]
+async fn a_list_of_transactions_that_others_keep_old_is_not_believed() {
+    for options in each() {
+        let fixture = Fixture::new(options, "CREATE TABLE t (id INT PRIMARY KEY)").await;
+        let (mut writer, mut reader) =
+            (fixture.shop.connect().await.unwrap(), fixture.shop.connect().await.unwrap());
+        let look = "SELECT COUNT(*) FROM information_schema.INNODB_TRX";
+        reader.query_drop(look).await.unwrap();
+        writer.query_drop("BEGIN; INSERT INTO t VALUES (1)").await.unwrap();
+        let keeping = tokio::spawn(async move {
+            for _ in 0..60 {
+                reader.query_drop(look).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let soon = config(&fixture.server).begin_timeout(Duration::from_secs(3)).build().unwrap();
+        let run: RunName = "kept".parse().unwrap();
+        let begun = zdm_mysql::MySqlSource::new(soon).snapshot(&run, &fixture.schema, None).await;
+        let error = begun.err().expect("a start waits for who is writing");
+        assert!(error.to_string().contains(&format!("KILL {}", writer.id())), "{error}");
+        keeping.await.unwrap();
         fixture.server.close().await.unwrap();
     }
 }

@@ -8,6 +8,7 @@
 //! which may be before the start.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use mysql_async::Row;
@@ -23,11 +24,12 @@ use crate::connect::threads::is_about_a_text;
 use crate::error::OrMy;
 use crate::schema::Cells;
 
-/// How often transactions are looked for. `innodb_trx` is a copy that the
-/// server makes anew only for who reads it 100 ms after the last reader, so a
-/// shorter pause would show the same copy for ever.
+/// The shortest and the longest pause between two looks at the transactions.
+/// `innodb_trx` is a copy that the server makes anew only for who reads it
+/// 100 ms after the last reader, whoever that was: the pauses differ, so that
+/// several who look do not keep one copy for ever.
 /// <https://dev.mysql.com/doc/refman/en/innodb-information-schema-internal-data.html>
-const POLL: Duration = Duration::from_millis(150);
+const PAUSE: Range<u64> = 120..600;
 
 /// Fixes the start, then waits until whatever was in progress has ended.
 ///
@@ -76,14 +78,15 @@ async fn logs_rows(control: &mut Control, schema: &Schema) -> Result<()> {
     Ok(())
 }
 
-/// Waits until each transaction that is in progress now has ended.
+/// Waits until each transaction that is in progress now has ended. The session
+/// has had no transaction of its own before.
 pub(super) async fn wait(control: &mut Control, deadline: Instant) -> Result<()> {
-    // The copy may be as old as that.
-    sleep(POLL).await;
-    let writing: BTreeSet<u64> = writing(control, deadline).await?.into_iter().map(|t| t.id).collect();
+    let writing: BTreeSet<u64> = writing_by_now(control, deadline).await?;
     let prepared: BTreeSet<String> = prepared(control).await?.into_iter().collect();
     loop {
-        let left: Vec<_> = writing_now(control, &writing, deadline).await?;
+        // An old copy shows who has ended, and never hides who has not.
+        let left = if writing.is_empty() { Vec::new() } else { look(control, deadline).await?.writing };
+        let left: Vec<_> = left.into_iter().filter(|transaction| writing.contains(&transaction.id)).collect();
         let undecided = if prepared.is_empty() {
             Vec::new()
         } else {
@@ -95,8 +98,42 @@ pub(super) async fn wait(control: &mut Control, deadline: Instant) -> Result<()>
         if Instant::now() > deadline {
             return Err(culprit(control, left.first(), undecided.first()).await);
         }
-        sleep(POLL).await;
+        pause().await;
     }
+}
+
+/// Who is writing now, or has ended since. A copy is of now, and not of a
+/// moment that others have kept, once it shows a transaction that this session
+/// opened before it looked.
+async fn writing_by_now(control: &mut Control, deadline: Instant) -> Result<BTreeSet<u64>> {
+    let open = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+    control.query_drop(open).await.during("snapshot.begin")?;
+    loop {
+        let seen = look(control, deadline).await?;
+        if seen.ourselves {
+            control.query_drop("COMMIT").await.during("snapshot.begin")?;
+            return Ok(seen.writing.into_iter().map(|transaction| transaction.id).collect());
+        }
+        if Instant::now() > deadline {
+            return Err(Error::new(
+                ErrorKind::Timeout,
+                "the server tells nobody anew who is writing, since somebody reads information_schema.INNODB_TRX \
+                 more often than ten times a second: let that rest until the run has begun",
+            ));
+        }
+        pause().await;
+    }
+}
+
+async fn pause() {
+    sleep(Duration::from_millis(fastrand::u64(PAUSE))).await;
+}
+
+/// What the server's copy shows.
+struct Look {
+    writing: Vec<Writing>,
+    /// Whether this session's transaction is among those that only read.
+    ourselves: bool,
 }
 
 /// A transaction that has written something.
@@ -107,31 +144,28 @@ struct Writing {
     since: String,
 }
 
-async fn writing_now(control: &mut Control, of: &BTreeSet<u64>, deadline: Instant) -> Result<Vec<Writing>> {
-    if of.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(writing(control, deadline)
-        .await?
-        .into_iter()
-        .filter(|transaction| of.contains(&transaction.id))
-        .collect())
-}
-
 /// Those that only read have no number of their own: they are shown by one
 /// beyond 48 bits, or by 0.
-async fn writing(control: &mut Control, deadline: Instant) -> Result<Vec<Writing>> {
-    let sql = "SELECT trx_id, trx_mysql_thread_id, trx_started FROM information_schema.INNODB_TRX \
-                WHERE trx_id > 0 AND trx_id < (1 << 48) ORDER BY trx_started";
+async fn look(control: &mut Control, deadline: Instant) -> Result<Look> {
+    let sql = "SELECT trx_id > 0 AND trx_id < (1 << 48), trx_id, trx_mysql_thread_id, trx_started \
+                 FROM information_schema.INNODB_TRX \
+                WHERE (trx_id > 0 AND trx_id < (1 << 48)) OR trx_mysql_thread_id = CONNECTION_ID() \
+                ORDER BY trx_started";
     let rows: Vec<Row> = loop {
         match control.query(sql).await.during("snapshot.begin") {
-            Err(error) if is_about_a_text(&error) && Instant::now() < deadline => sleep(POLL).await,
+            Err(error) if is_about_a_text(&error) && Instant::now() < deadline => pause().await,
             outcome => break outcome?,
         }
     };
-    rows.iter()
-        .map(|row| Ok(Writing { id: row.cell(0)?, thread: row.cell(1)?, since: row.cell(2)? }))
-        .collect()
+    let mut seen = Look { writing: Vec::new(), ourselves: false };
+    for row in &rows {
+        if row.cell::<bool>(0)? {
+            seen.writing.push(Writing { id: row.cell(1)?, thread: row.cell(2)?, since: row.cell(3)? });
+        } else {
+            seen.ourselves = true;
+        }
+    }
+    Ok(seen)
 }
 
 /// The names of prepared XA transactions. MySQL asks for `XA_RECOVER_ADMIN`;
