@@ -123,12 +123,12 @@ async fn killed_at_every_failpoint_it_goes_on() {
     finish(&case, load).await;
 }
 
-/// One in three of them, for both ends of what is supported.
+/// One in five of them, for both ends of what is supported.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_from_the_oldest_to_the_newest_version_it_goes_on() {
     let pair = Pair::oldest_to_newest().await;
     let (case, load) = application(&pair, "versions", 6).await;
-    for point in FAILPOINTS.iter().step_by(3) {
+    for point in FAILPOINTS.iter().step_by(5) {
         assert_eq!(case.plan().with("kill-at", point).run().await, End::Killed, "{point}");
     }
     finish(&case, load).await;
