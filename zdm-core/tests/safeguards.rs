@@ -147,10 +147,22 @@ async fn a_cutover_loses_no_commit_that_was_not_flushed() {
     old.set_flush_lags(true);
     insert(&old, 1, "not flushed").await;
     let switch = running.cutover(Arc::new(NoGate), CutoverOptions::default()).await.unwrap();
-    // By the clock that jumps: the marker, which bears no rows, was not left to
-    // the idle interval.
     assert!(switch.pause.total_ms < 100.0, "{:?}", switch.pause);
     assert_eq!(new.rows(&table()).unwrap(), [row(1, "not flushed")]);
+}
+
+/// The marker bears no rows, and requests wait until it is durable.
+#[tokio::test(start_paused = true)]
+async fn a_cutover_does_not_wait_until_it_is_time_to_keep_a_position_alone() {
+    let (old, new) = (database(), MemoryDatabase::new());
+    let mut options = Options::default();
+    options.idle_interval = LONG;
+    let migration = Migration::between(old.source(), new.sink()).options(options).build().unwrap();
+    let mut running = migration.start(CancellationToken::new());
+    running.followed().await.unwrap();
+    let before = tokio::time::Instant::now();
+    running.cutover(Arc::new(NoGate), CutoverOptions::default()).await.unwrap();
+    assert!(before.elapsed() < LONG / 10, "{:?}", before.elapsed());
 }
 
 /// Transactions that concern no table of the run: the source must be able to
