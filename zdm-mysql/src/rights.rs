@@ -11,6 +11,7 @@
 //! GRANT REPLICATION SLAVE, REPLICATION CLIENT, PROCESS ON *.* TO mover;   -- MariaDB: BINLOG MONITOR
 //! GRANT SELECT, SHOW VIEW ON shop.* TO mover;
 //! GRANT LOCK TABLES ON shop.* TO mover;   -- MySQL, for tables without a key: a lock of a moment
+//! GRANT CREATE TEMPORARY TABLES ON shop.* TO mover;   -- for labels of ENUM and SET with a '?'
 //! -- hold and seal: a trigger of each table, and a database of our own
 //! GRANT TRIGGER ON shop.* TO mover;
 //! GRANT ALL PRIVILEGES ON zdm.* TO mover;

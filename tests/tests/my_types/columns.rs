@@ -348,9 +348,13 @@ const LABELS: [&str; 10] = ["a", "it''s", "b\\\\c", "(d)", "e f", "é", "\"", "`
 fn enumeration(rng: &mut Rng, kinds: Kinds) -> Column {
     let mut labels = LABELS.to_vec();
     labels.push("with,comma");
+    // The catalogs show both as `what?`.
+    let charset = one(rng, &["utf8mb4", "latin1", "utf16"]);
+    if charset != "latin1" {
+        labels.extend(["what?", "what🐘"]);
+    }
     rng.shuffle(&mut labels);
     labels.truncate(rng.usize(2..=labels.len()));
-    let charset = one(rng, &["utf8mb4", "latin1", "utf16"]);
     let list = labels.join("','");
     let (most, first) = (labels.len(), usize::from(kinds.taste != Taste::All));
     // Number 0 is the empty label of what was refused.
@@ -359,9 +363,12 @@ fn enumeration(rng: &mut Rng, kinds: Kinds) -> Column {
 
 fn set(rng: &mut Rng, _: Kinds) -> Column {
     let mut labels = LABELS.to_vec();
+    let charset = one(rng, &["utf8mb4", "latin1"]);
+    if charset != "latin1" {
+        labels.extend(["what?", "what🐘"]);
+    }
     rng.shuffle(&mut labels);
     labels.truncate(rng.usize(1..=labels.len()));
-    let charset = one(rng, &["utf8mb4", "latin1"]);
     let (list, count) = (labels.join("','"), labels.len());
     plain(format!("SET('{list}') CHARACTER SET {charset}"), move |rng| rng.u32(..1 << count).to_string())
 }

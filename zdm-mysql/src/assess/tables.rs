@@ -29,6 +29,7 @@ pub(super) async fn assess(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> 
         }
         key(table, findings);
         cascades(look, table, findings);
+        unshown(table, look.control.server().is_mariadb(), findings);
     }
     for object in &look.schema.unmoved {
         findings.push(Finding::new(
@@ -105,6 +106,30 @@ fn key(table: &Table, findings: &mut Vec<Finding>) {
             )
             .remedy(format!("{add}; or SET GLOBAL binlog_row_image = 'FULL', and reconnect writers")),
         ),
+    }
+}
+
+/// Texts in which the catalog, which is in `utf8mb3`, may have put a `?` for a
+/// character beyond U+FFFF. MySQL shows such a default in octets.
+fn unshown(table: &Table, mariadb: bool, findings: &mut Vec<Finding>) {
+    let name = &table.origin.name;
+    let columns = table.columns.iter().flat_map(|column| {
+        let computed = column.generated.as_ref().map(|generated| generated.expression.as_str());
+        let default = column.default.as_deref().filter(|_| mariadb);
+        computed.or(default).map(|text| (column.name.to_string(), text))
+    });
+    let checks = table.constraints.iter().filter(|c| matches!(c.kind, ConstraintKind::Check { .. }));
+    let checks = checks.map(|check| (check.name.clone(), check.definition.as_str()));
+    for (of, text) in columns.chain(checks).filter(|(_, text)| text.contains('?')) {
+        findings.push(
+            Finding::new(
+                Severity::Warning,
+                "unshown_characters",
+                format!("{name}.{of}"),
+                format!("the catalog says ? for characters beyond U+FFFF, and this has one: {text}"),
+            )
+            .remedy("compare it with how it was written; if it has such a character, make it by hand at the target"),
+        );
     }
 }
 

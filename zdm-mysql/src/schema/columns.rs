@@ -7,6 +7,7 @@ use zdm_core::Result;
 use zdm_core::schema::{Column, Equality, Generated, IdentityColumn, TableName};
 
 use super::Cells;
+use super::labels;
 use super::neutral;
 use super::written::Clauses;
 use crate::connect::Control;
@@ -17,7 +18,8 @@ use crate::types::column_type;
 /// Reads the columns of a table, in the order of a row's cells.
 ///
 /// # Errors
-/// `Unsupported` for a type or character set that is not known, by name.
+/// `Unsupported` for a type or character set that is not known, by name, and
+/// for labels that nobody may look at.
 pub(super) async fn read(
     control: &mut Control,
     table: &TableName,
@@ -33,38 +35,38 @@ pub(super) async fn read(
         quote_literal(&table.name)
     );
     let rows: Vec<mysql_async::Row> = control.query(sql).await.during("schema.columns")?;
-    rows.iter()
-        .map(|row| {
-            let name: String = row.cell(0)?;
-            let charset: Option<String> = row.cell(2)?;
-            let mut shown: String = row.cell(1)?;
-            if let Some(system) = row.cell::<Option<u32>>(7)? {
-                shown += &format!(" /*!80003 SRID {system} */");
-            }
-            let (native, neutral_type) = column_type(&shown, charset.as_deref())
-                .map_err(|error| error.with("table", table).with("column", &name))?;
-            let clauses = clauses.remove(&name).unwrap_or_default();
-            let mut column = Column::new(name, neutral_type).native(native.name, native.id);
-            column.charset = charset.map(Into::into);
-            column.collation = row.cell(3)?;
-            column.equality = column.collation.as_deref().map_or(Equality::EXACT, equality);
-            column.nullable = row.cell(4)?;
-            let extra = row.cell::<String>(5)?.to_ascii_uppercase();
-            column.identity = extra.contains("AUTO_INCREMENT").then_some(IdentityColumn::ByDefault);
-            column.invisible = extra.contains("INVISIBLE");
-            column.comment = row.cell::<Option<String>>(6)?.filter(|comment| !comment.is_empty());
-            if let Some(expression) = clauses.generated {
-                let stored = !extra.contains("VIRTUAL");
-                column.neutral = neutral(&expression);
-                column.generated = Some(Generated { expression, stored });
-            } else {
-                column.default = clauses.default.filter(|default| !default.eq_ignore_ascii_case("null"));
-                column.neutral = column.default.as_deref().and_then(neutral);
-                column.on_update = clauses.on_update;
-            }
-            Ok(column)
-        })
-        .collect()
+    let mut columns = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let name: String = row.cell(0)?;
+        let charset: Option<String> = row.cell(2)?;
+        let mut shown = labels::complete(control, table, &name, row.cell(1)?, charset.as_deref()).await?;
+        if let Some(system) = row.cell::<Option<u32>>(7)? {
+            shown += &format!(" /*!80003 SRID {system} */");
+        }
+        let (native, neutral_type) = column_type(&shown, charset.as_deref())
+            .map_err(|error| error.with("table", table).with("column", &name))?;
+        let clauses = clauses.remove(&name).unwrap_or_default();
+        let mut column = Column::new(name, neutral_type).native(native.name, native.id);
+        column.charset = charset.map(Into::into);
+        column.collation = row.cell(3)?;
+        column.equality = column.collation.as_deref().map_or(Equality::EXACT, equality);
+        column.nullable = row.cell(4)?;
+        let extra = row.cell::<String>(5)?.to_ascii_uppercase();
+        column.identity = extra.contains("AUTO_INCREMENT").then_some(IdentityColumn::ByDefault);
+        column.invisible = extra.contains("INVISIBLE");
+        column.comment = row.cell::<Option<String>>(6)?.filter(|comment| !comment.is_empty());
+        if let Some(expression) = clauses.generated {
+            let stored = !extra.contains("VIRTUAL");
+            column.neutral = neutral(&expression);
+            column.generated = Some(Generated { expression, stored });
+        } else {
+            column.default = clauses.default.filter(|default| !default.eq_ignore_ascii_case("null"));
+            column.neutral = column.default.as_deref().and_then(neutral);
+            column.on_update = clauses.on_update;
+        }
+        columns.push(column);
+    }
+    Ok(columns)
 }
 
 /// When a collation counts two texts as equal, by its name.

@@ -12,6 +12,7 @@ mod cells;
 mod columns;
 pub(crate) mod dialect;
 mod fingerprint;
+mod labels;
 mod objects;
 mod relations;
 mod scan;
@@ -29,6 +30,7 @@ use zdm_core::schema::{
 
 pub(crate) use self::cells::Cells;
 pub(crate) use self::fingerprint::{fingerprint, statement as fingerprint_statement};
+pub(crate) use self::labels::complete as with_labels;
 use self::relations::{Relation, RelationKind};
 use self::written::Written;
 use crate::config::MySqlConfig;
