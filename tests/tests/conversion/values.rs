@@ -210,7 +210,7 @@ fn from_postgres() -> Vec<Row> {
         row(of("character varying(30)", words(Some(30), false)), "varchar(30)", "exact", text(".{0,30}")),
         row(of("character(3)", words(Some(3), true)), "char(3)", "widened", text(".{3}")),
         row(of("bytea", T::bytes()), "longblob", "exact", octets(40)),
-        row(of("date", T::Date), "date", "lossy", day.prop_map(Value::Date)),
+        row(of("date", T::Date), "date", "lossy", day.clone().prop_map(Value::Date)),
         row(
             of("time", T::Time { precision: None, zone: false }),
             "time(6)",
@@ -257,11 +257,12 @@ fn from_postgres() -> Vec<Row> {
         row(of("integer[]", T::Array(Arc::new(int(32, false)))), "json", "lossy", array(integers(32))),
         row(of("text[]", T::Array(Arc::new(T::text()))), "json", "lossy", array(text(".*"))),
         row(of("numeric[]", T::Array(Arc::new(T::decimal()))), "json", "lossy", array(numeric())),
+        row(of("date[]", T::Array(Arc::new(T::Date))), "json", "lossy", array(day.prop_map(Value::Date))),
         row(
             of("timestamptz[]", T::Array(Arc::new(T::moment()))),
             "json",
             "lossy",
-            array(seconds(1, 9000).prop_map(Value::Moment)),
+            array(moments().prop_map(Value::Moment)),
         ),
         row(of("inet", T::Native), "longtext", "widened", Just(Value::Native("10.0.0.0/8".into()))),
     ]
@@ -337,7 +338,7 @@ fn values_of_postgresql_come_back_from_mysql() {
 #[test]
 fn mariadb_has_types_of_its_own() {
     let rows = vec![
-        row(of("uuid", T::Uuid), "uuid", "exact", any::<[u8; 16]>().prop_map(Value::Uuid)),
+        row(of("uuid", T::Uuid), "uuid", "lossy", any::<[u8; 16]>().prop_map(Value::Uuid)),
         row(of("jsonb", T::Json), "longtext", "exact", json()),
     ];
     there_and_back(&POSTGRES, rows, &to_mariadb());
@@ -376,4 +377,28 @@ fn what_does_not_fit_goes_by_the_policies() {
     let floats = with(of("real", T::Float64), all(Unfit::Nearest), &to_mysql());
     assert_eq!(apply(&floats, &Value::Float64(f64::NEG_INFINITY)), Ok(Value::Float64(f64::MIN)));
     assert!(apply(&floats, &Value::Float64(f64::NAN)).is_err(), "nothing is near to NaN");
+}
+
+#[test]
+fn an_array_is_read_from_json_text_and_from_labels() {
+    let array = |labels: &[&str]| {
+        let elements: Vec<Value<'static>> =
+            labels.iter().map(|label| Value::Text((*label).to_owned().into())).collect();
+        Value::Array(Box::new(Array {
+            dimensions: vec![(u32::try_from(labels.len()).unwrap(), 1)],
+            elements,
+        }))
+    };
+    let id = Column::new("id", int(64, false)).native("bigint", 20).not_null();
+    let with = |column: Column| {
+        let source = schema([table(&MYSQL, "things", vec![id.clone(), column])]);
+        convert(&source, &to_postgres(), &Mapping::new().column_type("shop.things", "v", "text[]")).unwrap()
+    };
+    // MariaDB's JSON is a text, in which a comma is no end of a label.
+    let json = with(of("longtext", T::text()));
+    assert_eq!(apply(&json, &Value::from(r#"["a","b,c"]"#)), Ok(array(&["a", "b,c"])));
+    assert!(apply(&json, &Value::from("a,b")).unwrap_err().contains("JSON"));
+    let set = with(of("set('[1]','b')", T::Set { labels: labels(&["[1]", "b"]) }));
+    assert_eq!(apply(&set, &Value::from("[1]")), Ok(array(&["[1]"])));
+    assert_eq!(apply(&set, &Value::from("[1],b")), Ok(array(&["[1]", "b"])));
 }

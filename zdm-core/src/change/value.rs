@@ -148,7 +148,8 @@ impl PartialEq for Value<'_> {
     }
 }
 
-/// For people: null is `null`, octets are hexadecimal, a moment ends in `Z`.
+/// For people: null is `null`, octets are hexadecimal, a finite moment ends in
+/// `Z`.
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -168,6 +169,7 @@ impl fmt::Display for Value<'_> {
             Self::Date(v) => write!(f, "{v}"),
             Self::Time(v) => write!(f, "{v}"),
             Self::DateTime(v) => write!(f, "{v}"),
+            Self::Moment(v) if v.split().is_none() => write!(f, "{v}"),
             Self::Moment(v) => write!(f, "{v}Z"),
             Self::Interval(v) => write!(f, "{v}"),
             Self::Uuid(v) => {

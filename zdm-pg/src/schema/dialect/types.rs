@@ -175,6 +175,12 @@ pub(super) fn parse(text: &str) -> Option<Mapped> {
         "character varying" | "varchar" => {
             return Some(self::text(DataType::Text { length: number(0), fixed: false }));
         }
+        // Without a length it has no limit, where `character` has one of 1.
+        "bpchar" if number(0).is_none() => {
+            let mut mapped = self::text(DataType::text());
+            (mapped.native.name, mapped.native.id) = ("bpchar".into(), Type::BPCHAR.oid());
+            return Some(mapped);
+        }
         "character" | "char" | "bpchar" => {
             return Some(self::text(DataType::Text { length: Some(number(0).unwrap_or(1)), fixed: true }));
         }
@@ -231,6 +237,8 @@ mod tests {
             ("timestamp(3) with time zone", "timestamp(3) with time zone", "moment"),
             ("timestamptz", "timestamp with time zone", "moment"),
             ("text[]", "text[]", "array of text"),
+            ("bpchar", "bpchar", "text"),
+            ("char", "character(1)", "char(1)"),
             ("jsonb", "jsonb", "json"),
             ("geometry(Point,4326)", "geometry(Point,4326)", "native"),
         ] {

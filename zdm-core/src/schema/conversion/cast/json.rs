@@ -55,7 +55,7 @@ fn element(value: &Value<'_>) -> Result<Json, Misfit> {
     })
 }
 
-/// An array of what JSON text, the labels of a set, or another array holds.
+/// An array of what JSON text or another array holds.
 pub(super) fn array<'a>(value: &Value<'a>, of: &DataType) -> Result<Option<Value<'a>>, Misfit> {
     // An array of arrays is one array of more dimensions.
     if let DataType::Array(inner) = of {
@@ -73,23 +73,26 @@ pub(super) fn array<'a>(value: &Value<'a>, of: &DataType) -> Result<Option<Value
             let array = || Value::Array(Box::new(Array { dimensions: array.dimensions.clone(), elements }));
             Ok(changed.then(array))
         }
-        Value::Json(text) => {
+        // MariaDB's JSON is a text like others.
+        Value::Json(text) | Value::Text(text) => {
             let parsed: Json = serde_json::from_str(text).map_err(|_| not_a(value, "JSON text"))?;
             read(&parsed, of).map(Some)
         }
-        Value::Text(labels) => {
-            let labels: Vec<&str> = labels.split(',').filter(|_| !labels.is_empty()).collect();
-            let elements = labels
-                .iter()
-                .map(|label| {
-                    let label = Value::Text(Cow::Owned((*label).to_owned()));
-                    Ok(coerce(&label, of)?.unwrap_or(label))
-                })
-                .collect::<Result<Vec<_>, Misfit>>()?;
-            Ok(Some(Value::Array(Box::new(Array { dimensions: dimensions(&[elements.len()])?, elements }))))
-        }
         other => Err(not_a(other, "array")),
     }
+}
+
+/// An array of the labels of a set, which are no JSON.
+pub(super) fn array_of_labels(labels: &str, of: &DataType) -> Result<Value<'static>, Misfit> {
+    let elements = labels
+        .split(',')
+        .filter(|_| !labels.is_empty())
+        .map(|label| {
+            let label = Value::Text(Cow::Owned(label.to_owned()));
+            Ok(coerce(&label, of)?.unwrap_or(label))
+        })
+        .collect::<Result<Vec<_>, Misfit>>()?;
+    Ok(Value::Array(Box::new(Array { dimensions: dimensions(&[elements.len()])?, elements })))
 }
 
 fn read(json: &Json, of: &DataType) -> Result<Value<'static>, Misfit> {

@@ -17,6 +17,8 @@ use crate::schema::{Column, DataType};
 /// How the cells of one column become those of another: a pure function.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cast {
+    /// Whether the source's texts are labels of a set, with commas between.
+    labels: bool,
     to: DataType,
     bounds: Bounds,
     policies: Policies,
@@ -67,7 +69,8 @@ impl Cast {
         {
             return None;
         }
-        Some(Self { to: to.clone(), bounds: bounds.clone(), policies: *policies })
+        let labels = matches!(from.data_type, DataType::Set { .. });
+        Some(Self { labels, to: to.clone(), bounds: bounds.clone(), policies: *policies })
     }
 
     /// Casts a value; `None` where it is already what the target takes, so
@@ -79,7 +82,13 @@ impl Cast {
         if self.bounds.any_day && matches!(value, Value::Native(_)) {
             return Ok(None);
         }
-        let misfit = match coerce(value, &self.to) {
+        let coerced = match (value, &self.to) {
+            (Value::Text(labels), DataType::Array(of)) if self.labels => {
+                json::array_of_labels(labels, of).map(Some)
+            }
+            _ => coerce(value, &self.to),
+        };
+        let misfit = match coerced {
             Ok(changed) => match self.bounds.check(changed.as_ref().unwrap_or(value)) {
                 Ok(()) => return Ok(changed),
                 Err(misfit) => misfit,

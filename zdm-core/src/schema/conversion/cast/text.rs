@@ -120,12 +120,12 @@ fn seconds_nanos(text: &str) -> Option<u128> {
 
 /// `2024-02-29 12:34:56.789[ BC][Z]`, `infinity`.
 pub(super) fn timestamp(text: &str) -> Option<DateTime> {
+    let text = text.strip_suffix('Z').unwrap_or(text);
     match text {
         "infinity" => return Some(DateTime::INFINITY),
         "-infinity" => return Some(DateTime::NEG_INFINITY),
         _ => {}
     }
-    let text = text.strip_suffix('Z').unwrap_or(text);
     let (text, before) = match text.strip_suffix(" BC") {
         Some(text) => (text, " BC"),
         None => (text, ""),
