@@ -8,6 +8,7 @@
 //! | `JSON` | `LONGTEXT`, its text | widened: any text |
 //! | `VECTOR(n)` | `VECTOR(n)` since 11.7 | lossy: vectors of fewer elements than the type names |
 //! | … | a JSON text before 11.7 | lossy, as arrays are |
+//! | `FLOAT`, `DOUBLE` | the same | since 11.0 lossy: the sign of -0 |
 //! | collations of UCA 9.0.0 (`utf8mb4_0900_ai_ci`) | those of UCA 14.0.0 that do not pad, since 10.10; before, those of UCA 5.2.0 | widened |
 //! | all other types | the same | exact |
 //!
@@ -66,6 +67,9 @@ pub(super) fn column_type(server: &Server, column: &Column, used: Used<'_>) -> O
         Kind::Geometry if server.is_mariadb() => {
             let name = native.name.replace("geomcollection", "geometrycollection");
             mapped.native.name = name.into();
+        }
+        Kind::Float | Kind::Double if !types::keeps_signs_of_zeros(server) => {
+            mapped.fit = Fit::lossy("the sign of -0");
         }
         Kind::Timestamp(_) if !server.is_mariadb() => {
             mapped.fit = Fit::lossy("moments after 2038-01-19 03:14:07 UTC, which MariaDB has since 11.5");

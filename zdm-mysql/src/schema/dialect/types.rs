@@ -31,6 +31,13 @@ const TIME: (i64, i64) = (-3_020_399_000_000_000, 3_020_399_000_000_000);
 
 const DAYS: &str = "infinities, and days before the year 1 or after 9999";
 
+/// MariaDB keeps some UUIDs in another order of octets, and takes none that
+/// would look like one of those.
+///
+/// <https://mariadb.com/kb/en/uuid-data-type/>
+const LATE_UUIDS: &str =
+    "UUIDs whose seventh octet is 80 to ff and whose ninth 01 to 80, which MariaDB refuses";
+
 /// The type that holds a column's values with the least loss.
 pub(super) fn column_type(server: &Server, column: &Column, used: Used<'_>) -> Mapped {
     let of = |name: &str| native(server, name);
@@ -48,8 +55,8 @@ pub(super) fn column_type(server: &Server, column: &Column, used: Used<'_>) -> M
             of(&if *unsigned { format!("{name} unsigned") } else { name.to_owned() })
         }
         DataType::Year => of("year"),
-        DataType::Float32 => of("float").fitting(Fit::lossy("NaN and infinities")),
-        DataType::Float64 => of("double").fitting(Fit::lossy("NaN and infinities")),
+        DataType::Float32 => of("float").fitting(Fit::lossy(unheld_floats(server))),
+        DataType::Float64 => of("double").fitting(Fit::lossy(unheld_floats(server))),
         DataType::Decimal { precision, scale } => decimal(server, *precision, scale.unwrap_or(0)),
         DataType::Text { length: Some(length), fixed: true } if *length <= 255 => {
             let (collation, equality) = padding();
@@ -73,11 +80,13 @@ pub(super) fn column_type(server: &Server, column: &Column, used: Used<'_>) -> M
             of(&format!("datetime({})", digits(*precision))).fitting(Fit::lossy(loss))
         }
         DataType::Interval => words(Some(80), "its text in ISO 8601"),
-        DataType::Uuid if server.is_mariadb_since(10, 7, 0) => of("uuid"),
+        DataType::Uuid if server.is_mariadb_since(10, 7, 0) => of("uuid").fitting(Fit::lossy(LATE_UUIDS)),
         DataType::Uuid => ascii(server, "char(36)").fitting(Fit::widened("its text")),
         DataType::Json => json(
             server,
-            Fit::lossy("the order of keys, keys that come twice, and digits of numbers beyond a double's"),
+            Fit::lossy(
+                "the order of keys, keys that come twice, and how numbers are written: zeros at the end, digits beyond a double's",
+            ),
         ),
         DataType::Bits { length: Some(length @ 1..=64), fixed: true } => of(&format!("bit({length})")),
         DataType::Bits { length, .. } => words(*length, "its bits as a text of 0 and 1"),
@@ -90,7 +99,10 @@ pub(super) fn column_type(server: &Server, column: &Column, used: Used<'_>) -> M
             None => words(None, "any text: its labels do not fit a set"),
         },
         DataType::Geometry => of("geometry"),
-        DataType::Array(_) => json(server, Fit::Exact).fitting(Fit::lossy("indexes that do not begin at 1")),
+        DataType::Array(of) => json(server, Fit::Exact).fitting(Fit::lossy(match of.as_ref() {
+            DataType::Bytes { .. } => "indexes that do not begin at 1, and octets that are not UTF-8",
+            _ => "indexes that do not begin at 1",
+        })),
         _ => words(None, "its text form"),
     }
 }
@@ -129,6 +141,16 @@ pub(super) fn bounded(server: &Server, name: &str, charset: Option<&str>) -> Opt
         _ => Bounds::default(),
     };
     Some(mapped)
+}
+
+/// The numbers that a FLOAT or DOUBLE has elsewhere, and not at the server.
+fn unheld_floats(server: &Server) -> &'static str {
+    if keeps_signs_of_zeros(server) { "NaN and infinities" } else { "NaN and infinities, and the sign of -0" }
+}
+
+/// MariaDB 11.8 stores 0 for -0, and 10.11 does not.
+pub(super) fn keeps_signs_of_zeros(server: &Server) -> bool {
+    !server.is_mariadb_since(11, 0, 0)
 }
 
 /// `TIMESTAMP` ends with 31 bits, and since MariaDB 11.5 with 32.
