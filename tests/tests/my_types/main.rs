@@ -1,4 +1,5 @@
-//! Every type of MySQL's and MariaDB's, with values that are random and odd.
+//! Every type of MySQL's and MariaDB's, and of PostgreSQL's (`postgres`), with
+//! values that are random and odd.
 //!
 //! The values are the same at every run. `ZDM_TEST_TYPES_SEED` chooses others,
 //! and `ZDM_TEST_TYPES_TABLES` how many tables there are for each server and
@@ -15,6 +16,7 @@ mod decode;
 mod json;
 mod objects;
 mod places;
+mod postgres;
 mod round_trip;
 mod table_of_types;
 mod tables;

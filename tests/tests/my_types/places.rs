@@ -64,12 +64,19 @@ pub(crate) struct Move {
     from: Place,
     to: Place,
     name: String,
+    tables: Selection,
     mapping: Mapping,
 }
 
 impl Move {
     pub(crate) fn between(from: &Place, to: &Place, name: &str) -> Self {
-        Self { from: from.clone(), to: to.clone(), name: name.to_owned(), mapping: Mapping::new() }
+        Self {
+            from: from.clone(),
+            to: to.clone(),
+            name: name.to_owned(),
+            tables: from.tables(),
+            mapping: Mapping::new(),
+        }
     }
 
     pub(crate) fn mapping(mut self, mapping: Mapping) -> Self {
@@ -77,10 +84,16 @@ impl Move {
         self
     }
 
+    /// Other tables than those of the database or of `public`.
+    pub(crate) fn tables(mut self, pattern: &str) -> Self {
+        self.tables = Selection::new([pattern]).unwrap();
+        self
+    }
+
     fn migration(&self) -> Migration {
         Migration::between_shared(self.from.source(), self.to.sink())
             .named(self.name.parse().unwrap())
-            .tables(self.from.tables())
+            .tables(self.tables.clone())
             .mapping(self.mapping.clone())
             .build()
             .unwrap()
