@@ -79,6 +79,7 @@
 //! | [`apply`] | what a group of transactions comes to, for writers |
 //! | [`checkpoint`] | places for progress with no database: memory, a file |
 //! | [`memory`] | the reference connector, both source and sink |
+//! | [`net`] | what every connector needs to reach its server |
 //! | `conformance` | the suite that every connector must pass |
 //!
 //! [`Error`] is the one error of every zdm crate: a kind, whether a retry can
@@ -92,6 +93,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `conformance` | the module `conformance`, for the tests of a connector |
+//! | `tls` | [`net`]'s handshake by rustls |
 //! | `failpoints` | named points at which the crate `fail` can stop or end the process; for crash tests, never for a release |
 //!
 //! # What it does not do yet
@@ -110,6 +112,7 @@ mod error;
 pub mod gate;
 pub mod memory;
 pub mod migrate;
+pub mod net;
 pub mod pipeline;
 mod position;
 pub mod run;

@@ -26,8 +26,6 @@ mod builder;
 mod modes;
 mod optionfile;
 mod params;
-mod secret;
-mod url;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -38,8 +36,8 @@ use serde::{Deserialize, Serialize};
 use zdm_core::{Error, Result};
 
 pub use self::builder::MySqlConfigBuilder;
-pub use self::modes::{Compression, RootCert, SslMode};
-pub use self::secret::Secret;
+pub use self::modes::{Compression, SslMode};
+pub use zdm_core::net::{RootCert, Secret};
 
 /// A checked description of one MySQL or MariaDB server, and of the names and
 /// limits that a run uses there.

@@ -7,6 +7,7 @@
 use std::io;
 
 use mysql_async::{DriverError, IoError, TlsError};
+use zdm_core::net::TlsWords;
 use zdm_core::{Error, ErrorKind, Result};
 
 /// The context key under which an error bears the server's own code.
@@ -36,17 +37,14 @@ pub(crate) fn io(error: io::Error) -> Error {
     Error::new(kind, "the connection to the server failed").caused_by(error)
 }
 
-/// What a TLS handshake failed with.
-pub(crate) fn tls(error: rustls::Error) -> Error {
-    match error {
-        rustls::Error::InvalidCertificate(_) => Error::new(
-            ErrorKind::Authentication,
-            "the server's certificate is not trusted: check ssl-ca, the host's name and the ssl-mode",
-        ),
-        _ => Error::new(ErrorKind::Protocol, "the tls handshake with the server failed"),
-    }
-    .caused_by(error)
-}
+/// What MySQL's clients call the settings of TLS.
+pub(crate) const TLS_WORDS: TlsWords = TlsWords {
+    mode: "ssl-mode",
+    named: "ssl-mode=verify_identity",
+    root: "ssl-ca",
+    cert: "ssl-cert",
+    key: "ssl-key",
+};
 
 /// A name that the server's certificate bears, if it was refused for bearing
 /// no other: who signed it was right.
@@ -92,7 +90,7 @@ pub(crate) fn from_client(error: mysql_async::Error) -> Error {
     use mysql_async::Error as E;
     match error {
         E::Server(server) => from_server(server.code, &server.state, &server.message),
-        E::Io(IoError::Tls(TlsError::Tls(error))) => tls(error),
+        E::Io(IoError::Tls(TlsError::Tls(error))) => TLS_WORDS.refused(error),
         E::Io(IoError::Tls(error)) => Error::new(
             ErrorKind::Config,
             "tls cannot be set up: check ssl-ca, ssl-cert, ssl-key and the host's name",
@@ -100,7 +98,7 @@ pub(crate) fn from_client(error: mysql_async::Error) -> Error {
         .caused_by(E::Io(IoError::Tls(error))),
         // A handshake's failure comes wrapped as often as not.
         E::Io(IoError::Io(error)) => match inner_tls(&error) {
-            Some(refused) => tls(refused),
+            Some(refused) => TLS_WORDS.refused(refused),
             None => io(error),
         },
         E::Driver(DriverError::ConnectionClosed) => closed(),

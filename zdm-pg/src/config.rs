@@ -26,8 +26,6 @@ pub(crate) mod fuzz;
 mod modes;
 mod params;
 mod passfile;
-mod secret;
-mod url;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -39,8 +37,8 @@ use serde::{Deserialize, Serialize};
 use zdm_core::{Error, Result};
 
 pub use self::builder::PgConfigBuilder;
-pub use self::modes::{ChannelBinding, RootCert, SslMode};
-pub use self::secret::Secret;
+pub use self::modes::{ChannelBinding, SslMode};
+pub use zdm_core::net::{RootCert, Secret};
 
 /// A checked description of one PostgreSQL server and database, and of the
 /// names that a run uses there.

@@ -1,7 +1,6 @@
 //! The words of `mysql` for how a connection is protected and packed.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -84,38 +83,6 @@ impl Compression {
                 Err(Error::new(ErrorKind::Unsupported, "compression=zstd is not supported: write zlib"))
             }
             _ => Err(Error::new(ErrorKind::Config, "unknown compression: write zlib or uncompressed")),
-        }
-    }
-}
-
-/// Whom we trust to sign the server's certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(from = "PathBuf", into = "PathBuf")]
-#[non_exhaustive]
-pub enum RootCert {
-    /// The authorities that the operating system trusts (`ssl-ca=system`).
-    System,
-    /// The certificates in a PEM file.
-    File(PathBuf),
-}
-
-impl From<PathBuf> for RootCert {
-    fn from(path: PathBuf) -> Self {
-        if path.as_os_str() == "system" { Self::System } else { Self::File(path) }
-    }
-}
-
-impl From<&str> for RootCert {
-    fn from(path: &str) -> Self {
-        Self::from(PathBuf::from(path))
-    }
-}
-
-impl From<RootCert> for PathBuf {
-    fn from(root: RootCert) -> Self {
-        match root {
-            RootCert::System => Self::from("system"),
-            RootCert::File(path) => path,
         }
     }
 }

@@ -31,7 +31,7 @@ impl MySqlConfigBuilder {
                 .during("config.parse"));
         };
         let mut builder = Self::default();
-        super::url::parse(rest, &mut |key, value| builder.set(key, value))?;
+        zdm_core::net::parse_url(rest, "database", &mut |key, value| builder.set(key, value))?;
         Ok(builder)
     }
 

@@ -1,7 +1,6 @@
 //! The words of libpq for how much a connection has to be protected.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -98,38 +97,6 @@ impl FromStr for ChannelBinding {
                 ErrorKind::Config,
                 "unknown channel_binding: write disable, prefer or require",
             )),
-        }
-    }
-}
-
-/// Whom we trust to sign the server's certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(from = "PathBuf", into = "PathBuf")]
-#[non_exhaustive]
-pub enum RootCert {
-    /// The authorities that the operating system trusts (`sslrootcert=system`).
-    System,
-    /// The certificates in a PEM file.
-    File(PathBuf),
-}
-
-impl From<PathBuf> for RootCert {
-    fn from(path: PathBuf) -> Self {
-        if path.as_os_str() == "system" { Self::System } else { Self::File(path) }
-    }
-}
-
-impl From<&str> for RootCert {
-    fn from(path: &str) -> Self {
-        Self::from(PathBuf::from(path))
-    }
-}
-
-impl From<RootCert> for PathBuf {
-    fn from(root: RootCert) -> Self {
-        match root {
-            RootCert::System => Self::from("system"),
-            RootCert::File(path) => path,
         }
     }
 }

@@ -40,7 +40,7 @@ impl PgConfigBuilder {
         let mut builder = Self::default();
         let text = text.trim();
         if let Some(rest) = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://")) {
-            super::url::parse(rest, &mut |key, value| builder.set(key, value))?;
+            zdm_core::net::parse_url(rest, "dbname", &mut |key, value| builder.set(key, value))?;
         } else if text.split('=').next().is_some_and(|head| head.contains("://")) {
             return Err(Error::new(ErrorKind::Config, "a URL must begin with postgres:// or postgresql://"));
         } else {

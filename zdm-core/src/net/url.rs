@@ -1,17 +1,24 @@
-//! `mysql://` and `mariadb://` URLs.
-//!
-//! `mysql://[user[:password]@][host][:port][/database][?key=value[&…]]`.
-//! Values are percent-encoded; a host in brackets is an IPv6 address; a Unix
-//! socket is `?socket=/file`.
+//! Connection URLs, as the clients of every engine read them.
 
 use std::borrow::Cow;
 
-use zdm_core::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
-/// Reads what follows the scheme and hands each parameter to `set`.
-pub(super) fn parse(rest: &str, set: &mut dyn FnMut(&str, &str) -> Result<()>) -> Result<()> {
+/// Reads what follows the scheme,
+/// `[user[:password]@][host][:port][/database][?key=value[&…]]`, and hands each
+/// part that is there to `set`: `user`, `password`, `host`, `port`, the database
+/// by the name `database`, and the parameters by theirs.
+///
+/// Values are percent-encoded; a host in brackets is an IPv6 address; an
+/// encoded host may be the folder of a Unix socket.
+///
+/// # Errors
+///
+/// [`Config`](ErrorKind::Config), and whatever `set` fails with. No part of
+/// the URL is shown, since a misplaced one may be a password.
+pub fn parse_url(rest: &str, database: &str, set: &mut dyn FnMut(&str, &str) -> Result<()>) -> Result<()> {
     let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
-    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     // From the right: a raw `@` in a password is a common slip, and has only
     // one reading.
     let (login, place) = authority.rsplit_once('@').map_or((None, authority), |(l, p)| (Some(l), p));
@@ -23,7 +30,7 @@ pub(super) fn parse(rest: &str, set: &mut dyn FnMut(&str, &str) -> Result<()>) -
     let (host, port) = split_port(place)?;
     some(host, "host", set)?;
     some(port, "port", set)?;
-    some(database, "database", set)?;
+    some(path, database, set)?;
     for pair in query.into_iter().flat_map(|query| query.split('&')).filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').ok_or_else(|| broken("has a parameter without a value"))?;
         set(&decode(key)?, &decode(value)?)?;
