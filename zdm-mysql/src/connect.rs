@@ -15,7 +15,7 @@ use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, SslOpts};
 use rustls::crypto::{CryptoProvider, ring};
 use zdm_core::{Error, ErrorKind, Result};
 
-pub(crate) use self::server::{Flavor, Server, is_ours};
+pub(crate) use self::server::{Flavor, MARIADB, Server, is_ours};
 use crate::config::{Compression, MySqlConfig, RootCert, SslMode};
 use crate::error::{self, OrMy};
 

@@ -87,3 +87,19 @@ fn wishes_are_followed_and_strangers_refused() {
         assert!(error.to_string().contains(names), "{error}");
     }
 }
+
+#[test]
+fn a_schema_of_another_engine_is_no_database() {
+    let mut loose = schema([table(&POSTGRES, "a", vec![id()])]);
+    let nowhere = MySqlDialect::of("8.4.0", None).unwrap();
+    let refused = convert(&loose, &nowhere, &Mapping::new()).unwrap_err().to_string();
+    assert!(refused.contains("names none") && refused.contains("shop.a"), "{refused}");
+    let wished = convert(&loose, &nowhere, &Mapping::new().schema("shop", "store")).unwrap();
+    assert_eq!(names(&wished), ["store.a"]);
+    let renamed = convert(&loose, &nowhere, &Mapping::new().rename_table("shop.a", "store.b")).unwrap();
+    assert_eq!(names(&renamed), ["store.b"]);
+    // Its kin's databases are databases.
+    let mariadb = zdm_core::Engine::new("mariadb");
+    loose = schema([table(&mariadb, "a", vec![id()])]);
+    assert_eq!(names(&converted(&loose, &nowhere)), ["shop.a"]);
+}

@@ -3,8 +3,8 @@
 use zdm_core::schema::conversion::{Fit, Outcome};
 use zdm_core::schema::{
     Action, Condition, Constraint, ConstraintKind, DataType as T, Equality, Expr, ForeignKey, Function,
-    Generated, IdentityColumn, Index, IndexKey, IndexMethod, KeyPart, Operator, Sequence, Trigger, Unmoved,
-    UnmovedKind,
+    Generated, IdentityColumn, Index, IndexKey, IndexMethod, KeyPart, Operator, Sequence, SequenceRange,
+    Trigger, Unmoved, UnmovedKind,
 };
 
 use super::*;
@@ -92,6 +92,7 @@ fn shop() -> Schema {
         increment: 1,
         owner: Some((TableName::new("shop", name), "id".to_owned())),
         identity: true,
+        range: None,
         definition: String::new(),
     };
     let mut schema = schema([orders, users]);
@@ -222,6 +223,7 @@ fn a_postgresql_table_speaks_mysql() {
         increment: 1,
         owner: Some((TableName::new("shop", "things"), "id".to_owned())),
         identity: false,
+        range: None,
         definition: "CREATE SEQUENCE ...".to_owned(),
     }];
     let conversion = converted(&source, &to_mysql());
@@ -266,4 +268,41 @@ fn what_is_computed_in_words_of_its_own_blocks() {
     let mapping = Mapping::new().drop_column("shop.things", "odd");
     let dropped = convert(&source, &to_mysql(), &mapping).unwrap();
     assert_eq!(dropped.schema.tables[0].columns.len(), 1);
+}
+
+#[test]
+fn sequences_that_are_no_column_s_are_made_or_told() {
+    let range = SequenceRange { start: 5, least: 1, most: i64::MAX, cache: 1, cycle: true };
+    let mut source = schema([table(&POSTGRES, "things", vec![column("id", "bigint", T::integer(64))])]);
+    source.sequences = vec![Sequence {
+        name: TableName::new("shop", "loose"),
+        origin: None,
+        increment: 3,
+        owner: None,
+        identity: false,
+        range: Some(range),
+        definition: "CREATE SEQUENCE shop.loose".to_owned(),
+    }];
+    let to = |dialect: &dyn Dialect| converted(&source, dialect);
+    let mariadb = to(&MySqlDialect::of("10.11.6-MariaDB", Some("store")).unwrap());
+    let made = &mariadb.schema.sequences[0];
+    assert_eq!(
+        made.definition,
+        "CREATE SEQUENCE `store`.`loose` START WITH 5 INCREMENT BY 3 MINVALUE 1 \
+         MAXVALUE 9223372036854775806 CACHE 1 CYCLE"
+    );
+    assert_eq!((made.name.to_string().as_str(), mariadb.report.unmoved.len()), ("store.loose", 0));
+    assert_eq!(made.origin, Some(TableName::new("shop", "loose")));
+    let mysql = to(&to_mysql());
+    assert!(mysql.schema.sequences.is_empty());
+    let left = &mysql.report.unmoved[0];
+    assert_eq!(
+        (left.name.to_string().as_str(), left.statement.as_str()),
+        ("shop.loose", "CREATE SEQUENCE shop.loose")
+    );
+    let postgres = to(&to_postgres());
+    assert_eq!(
+        postgres.schema.sequences[0].definition,
+        r#"CREATE SEQUENCE "public"."loose" AS bigint START WITH 5 INCREMENT BY 3 MINVALUE 1 MAXVALUE 9223372036854775807 CACHE 1 CYCLE"#
+    );
 }

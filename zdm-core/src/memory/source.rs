@@ -57,6 +57,7 @@ impl Source for MemorySource {
                 name: sequence.value.name.clone(),
                 owner: sequence.owner.clone(),
                 identity: false,
+                range: None,
                 definition: sequence.end.to_string(),
             })
             .collect();

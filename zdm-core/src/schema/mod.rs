@@ -23,7 +23,7 @@ pub use data_type::DataType;
 pub use expression::{Expr, Function, Operator, Syntax, Words};
 pub use object::{
     Action, Condition, Constraint, ConstraintKind, Definition, DefinitionKind, ForeignKey, Index, IndexKey,
-    IndexMethod, KeyPart, Partition, Schema, Sequence, Trigger, Unmoved, UnmovedKind,
+    IndexMethod, KeyPart, Partition, Schema, Sequence, SequenceRange, Trigger, Unmoved, UnmovedKind,
 };
 pub use selection::Selection;
 pub(crate) use shape::Fate;

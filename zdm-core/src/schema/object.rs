@@ -282,9 +282,28 @@ pub struct Sequence {
     pub owner: Option<(TableName, String)>,
     /// Whether it is an identity column's own, made together with the table.
     pub identity: bool,
+    /// Which numbers it gives, of a sequence that is no column's own.
+    #[serde(default)]
+    pub range: Option<SequenceRange>,
     /// The statement that makes it. For an [`identity`](Self::identity), its
     /// options, as they stand in the column's own definition.
     pub definition: String,
+}
+
+/// Which numbers a [`Sequence`] gives, in words that every engine with
+/// sequences has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceRange {
+    /// The number that it began with.
+    pub start: i64,
+    /// The least one.
+    pub least: i64,
+    /// The largest one.
+    pub most: i64,
+    /// How many a session takes at once.
+    pub cache: i64,
+    /// Whether it begins anew at its end.
+    pub cycle: bool,
 }
 
 /// Everything of a source that a run moves.
@@ -294,7 +313,8 @@ pub struct Schema {
     pub tables: Vec<Arc<Table>>,
     /// What the tables lean on, in an order in which it can be made.
     pub definitions: Vec<Definition>,
-    /// The sequences that the tables use.
+    /// The sequences that the tables use, and those that are selected by their
+    /// own names.
     pub sequences: Vec<Sequence>,
     /// What is in the database beside that and is not moved.
     #[serde(default)]

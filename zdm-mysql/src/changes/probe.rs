@@ -16,7 +16,7 @@ use crate::connect::Control;
 use crate::connect::quote::quote_literal;
 use crate::error::OrMy;
 use crate::position::{ENGINE, Point};
-use crate::schema::with_labels;
+use crate::schema::labels;
 use crate::types::column_type;
 
 /// These tables of a database, keyed by their first column.
@@ -35,7 +35,7 @@ pub async fn describe(config: &MySqlConfig, database: &str, tables: &[&str]) -> 
         let mut columns = Vec::new();
         for (column, native, charset, nullable) in rows {
             let named = TableName::new(database, *name);
-            let native = with_labels(&mut control, &named, &column, native, charset.as_deref()).await?;
+            let native = labels::complete(&mut control, &named, &column, native, charset.as_deref()).await?;
             let (native, neutral) = column_type(&native, charset.as_deref())?;
             let mut column = Column::new(column.as_str(), neutral).native(native.name, native.id);
             column.nullable = nullable;

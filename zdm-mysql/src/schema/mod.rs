@@ -12,7 +12,7 @@ mod cells;
 mod columns;
 pub(crate) mod dialect;
 mod fingerprint;
-mod labels;
+pub(crate) mod labels;
 mod objects;
 mod relations;
 mod scan;
@@ -30,7 +30,6 @@ use zdm_core::schema::{
 
 pub(crate) use self::cells::Cells;
 pub(crate) use self::fingerprint::{fingerprint, statement as fingerprint_statement};
-pub(crate) use self::labels::complete as with_labels;
 use self::relations::{Relation, RelationKind};
 use self::written::Written;
 use crate::config::MySqlConfig;
@@ -149,6 +148,7 @@ fn counter(table: &Table, column: &Column) -> Sequence {
         increment: 1,
         owner: Some((table.name.clone(), column.name.to_string())),
         identity: true,
+        range: None,
         definition: String::new(),
     }
 }

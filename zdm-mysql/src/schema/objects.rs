@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 use zdm_core::Result;
-use zdm_core::schema::{Sequence, TableName, Trigger, Unmoved, UnmovedKind};
+use zdm_core::schema::{Sequence, SequenceRange, TableName, Trigger, Unmoved, UnmovedKind};
 
 use super::Cells;
 use crate::connect::Control;
@@ -72,15 +72,34 @@ pub(super) async fn sequence(control: &mut Control, name: TableName) -> Result<S
     let row: Option<Row> = control.query_first(sql).await.during("schema.sequences")?;
     let row = row.ok_or_else(|| crate::error::protocol("a sequence has no row").with("sequence", &name))?;
     let increment: i64 = row.cell(1)?;
-    let definition = format!(
-        "CREATE SEQUENCE {quoted} START WITH {} INCREMENT BY {increment} MINVALUE {} MAXVALUE {} CACHE {} {}",
-        row.cell::<i64>(0)?,
-        row.cell::<i64>(2)?,
-        row.cell::<i64>(3)?,
-        row.cell::<i64>(4)?,
-        if row.cell::<bool>(5)? { "CYCLE" } else { "NOCYCLE" },
-    );
-    Ok(Sequence { name, origin: None, increment, owner: None, identity: false, definition })
+    let range = SequenceRange {
+        start: row.cell(0)?,
+        least: row.cell(2)?,
+        most: row.cell(3)?,
+        cache: row.cell(4)?,
+        cycle: row.cell(5)?,
+    };
+    let definition = made(&name, increment, &range);
+    Ok(Sequence {
+        name,
+        origin: None,
+        increment,
+        owner: None,
+        identity: false,
+        range: Some(range),
+        definition,
+    })
+}
+
+/// CREATE SEQUENCE, as MariaDB takes it.
+pub(in crate::schema) fn made(name: &TableName, increment: i64, range: &SequenceRange) -> String {
+    let SequenceRange { start, least, most, cache, cycle } = range;
+    format!(
+        "CREATE SEQUENCE {} START WITH {start} INCREMENT BY {increment} MINVALUE {least} MAXVALUE {most} \
+         CACHE {cache} {}",
+        quote_table(&name.schema, &name.name),
+        if *cycle { "CYCLE" } else { "NOCYCLE" },
+    )
 }
 
 /// Views, routines and events of these databases, with the statement that

@@ -73,7 +73,7 @@ async fn read(tx: &Transaction<'_>, ours: &str, selection: &Selection) -> Result
     let mut constraints = objects::constraints(tx, &roots).await?;
     let mut triggers = objects::triggers(tx, &roots, SEAL_TRIGGER).await?;
     let mut prints = fingerprints(tx, &roots).await?;
-    let sequences = sequences::read(tx, &all).await?;
+    let sequences = sequences::read(tx, &all, ours, selection).await?;
 
     let mut schemas: BTreeSet<String> = sequences.iter().map(|s| s.name.schema.to_string()).collect();
     let mut tables = Vec::with_capacity(relations.len());

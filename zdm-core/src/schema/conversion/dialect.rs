@@ -96,6 +96,10 @@ pub struct Names {
     /// PostgreSQL's `public`, and the database that a URL to MySQL names.
     /// `None`: schemas keep their names.
     pub home: Option<SmolStr>,
+    /// The engines whose schemas are what this one's are. Tables of another
+    /// one's go to the `home`, or where the user wishes; without either they
+    /// are refused.
+    pub schemas_like: Vec<Engine>,
 }
 
 /// How long a name can be.

@@ -18,8 +18,9 @@ use zdm_core::schema::{Column, Constraint, Expr, Index, Schema, Table};
 use zdm_core::{Engine, Result};
 
 use crate::config::MySqlConfig;
-use crate::connect::{Control, Server};
+use crate::connect::{Control, MARIADB, Server};
 use crate::error::OrMy;
+use crate::position::ENGINE;
 
 pub(crate) use self::words::SYNTAX;
 
@@ -89,6 +90,9 @@ impl Dialect for MySqlDialect {
             virtual_columns: true,
             hidden_columns: self.server.is_mariadb() || self.server.is_mysql_since(8, 0, 23),
             home: self.home.clone(),
+            // What another engine calls a schema is none of these servers'
+            // databases: a run would make one called `public`.
+            schemas_like: vec![ENGINE, MARIADB],
         }
     }
 
@@ -118,6 +122,6 @@ impl Dialect for MySqlDialect {
     }
 
     fn counters(&self, schema: &mut Schema) -> Vec<Note> {
-        objects::counters(schema)
+        objects::counters(&self.server, schema)
     }
 }

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use zdm_core::schema::conversion::{Note, Outcome};
 use zdm_core::schema::{
-    Action, Column, Constraint, ConstraintKind, DataType, Expr, Index, IndexMethod, KeyPart, Schema, Table,
+    Action, Column, Constraint, ConstraintKind, DataType, Expr, Index, IndexMethod, KeyPart, Schema,
+    Sequence, SequenceRange, Table,
 };
 
 use super::types::{KEY, WIDEST};
 use super::words;
 use crate::connect::Server;
 use crate::connect::quote::{quote_ident, quote_table};
+use crate::schema::objects::made;
 use crate::types::Charset;
 
 pub(super) fn index(server: &Server, table: &Table, index: &mut Index) -> Outcome {
@@ -147,7 +149,7 @@ pub(super) fn constraint(server: &Server, _: &Table, constraint: &mut Constraint
 }
 
 /// A table numbers one column at most, a whole number that leads some key.
-pub(super) fn counters(schema: &mut Schema) -> Vec<Note> {
+pub(super) fn counters(server: &Server, schema: &mut Schema) -> Vec<Note> {
     let mut notes = Vec::new();
     for table in &mut schema.tables {
         let able: Vec<usize> =
@@ -174,6 +176,12 @@ pub(super) fn counters(schema: &mut Schema) -> Vec<Note> {
     }
     let Schema { tables, sequences, .. } = schema;
     sequences.retain_mut(|sequence| {
+        if let (None, Some(range)) = (&sequence.owner, sequence.range)
+            && server.is_mariadb_since(10, 3, 0)
+        {
+            sequence.definition = alone(sequence, range);
+            return true;
+        }
         let owner = sequence.owner.as_ref().filter(|(table, column)| {
             let table = tables.iter().find(|t| t.name == *table);
             table.is_some_and(|t| t.columns.iter().any(|c| c.name == *column && c.identity.is_some()))
@@ -202,6 +210,16 @@ pub(super) fn counters(schema: &mut Schema) -> Vec<Note> {
         true
     });
     notes
+}
+
+/// CREATE SEQUENCE of one that is no column's, as MariaDB's own.
+///
+/// <https://mariadb.com/kb/en/create-sequence/>: the two outermost numbers of
+/// 64 bits are the server's.
+fn alone(sequence: &Sequence, range: SequenceRange) -> String {
+    let (least, most) = (range.least.max(i64::MIN + 2), range.most.min(i64::MAX - 1));
+    let start = range.start.clamp(least, most);
+    made(&sequence.name, sequence.increment, &SequenceRange { start, least, most, ..range })
 }
 
 /// Whether some key or index begins with a column.

@@ -65,6 +65,7 @@ impl Dialect for PgDialect {
             virtual_columns: false,
             hidden_columns: false,
             home: Some("public".into()),
+            schemas_like: vec![ENGINE],
         }
     }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use zdm_core::schema::conversion::{Dialect as _, Note, Outcome};
 use zdm_core::schema::{
-    Column, Condition, Constraint, ConstraintKind, DataType, Index, IndexMethod, KeyPart, Schema, Table,
-    TableName,
+    Column, Condition, Constraint, ConstraintKind, DataType, Index, IndexMethod, KeyPart, Schema,
+    SequenceRange, Table, TableName,
 };
 
 use super::{NAME, PgDialect};
 use crate::connect::quote::{quote_ident, quote_table};
+use crate::schema::sequences::options;
 
 /// A key of an index is at most a third of a page; a text of so many
 /// characters stays below it whatever they are.
@@ -121,6 +122,16 @@ pub(super) fn counters(schema: &mut Schema) -> Vec<Note> {
     let mut notes = uncountable(schema);
     let Schema { tables, sequences, .. } = schema;
     sequences.retain_mut(|sequence| {
+        if let (None, Some(range)) = (&sequence.owner, &sequence.range) {
+            // MariaDB's cache of 0 is PostgreSQL's of 1: none.
+            let range = SequenceRange { cache: range.cache.max(1), ..*range };
+            sequence.definition = format!(
+                "CREATE SEQUENCE {} AS bigint {}",
+                quote_table(&sequence.name.schema, &sequence.name.name),
+                options(sequence.increment, &range)
+            );
+            return true;
+        }
         let owner = sequence.owner.clone().and_then(|(table, column)| {
             let found = tables.iter().find(|t| t.name == table)?;
             let column = found.columns.iter().find(|c| c.name == column && c.identity.is_some())?;

@@ -122,6 +122,7 @@ fn foreign_keys_and_sequences_follow_a_renamed_table() {
         name: TableName::new("public", "users_id_seq"),
         owner: Some((users().name, "id".to_owned())),
         identity: false,
+        range: None,
         definition: String::new(),
     });
     let stages = built(

@@ -174,14 +174,23 @@ impl Walk<'_> {
             let at = self.report.tables.iter().position(|table| table.to == note.table);
             match (at, note.outcome) {
                 (Some(at), outcome) => self.tell(at, note.object, outcome),
-                (None, Outcome::Dropped(why)) => self.report.unmoved.push(Unmoved {
-                    kind: UnmovedKind::Sequence,
-                    name: note.table,
-                    statement: why,
-                }),
+                (None, Outcome::Dropped(why)) => self.leave_sequence(&note.table, why),
                 (None, _) => {}
             }
         }
+    }
+
+    /// Notes that a sequence which is no table's stays behind, with its
+    /// statement, as others do; `there` is its name at the target.
+    fn leave_sequence(&mut self, there: &TableName, why: String) {
+        let named = |s: &&Sequence| self.places.sequence(&s.name).unwrap_or(&s.name) == there;
+        let from = self.schema.sequences.iter().find(named);
+        let statement = from.map(|from| from.definition.clone()).filter(|definition| !definition.is_empty());
+        self.report.unmoved.push(Unmoved {
+            kind: UnmovedKind::Sequence,
+            name: from.map_or(there, |from| &from.name).clone(),
+            statement: statement.unwrap_or(why),
+        });
     }
 
     /// A numbered column whose counter the source does not tell would begin
@@ -219,8 +228,12 @@ impl Walk<'_> {
             }
             None => None,
         };
+        let name = match owner {
+            None => self.places.sequence(&sequence.name).unwrap_or(&sequence.name).clone(),
+            Some(_) => sequence.name.clone(),
+        };
         let origin = sequence.origin.clone().unwrap_or_else(|| sequence.name.clone());
-        Some(Sequence { owner, origin: Some(origin), ..sequence.clone() })
+        Some(Sequence { name, owner, origin: Some(origin), ..sequence.clone() })
     }
 
     /// What stays behind, with its statements.

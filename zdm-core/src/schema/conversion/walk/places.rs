@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use super::super::names::Room;
 use super::super::{Mapping, Names as Rules};
 use crate::schema::{Schema, Selection, Table, TableName};
-use crate::{Error, ErrorKind, Result};
+use crate::{Engine, Error, ErrorKind, Result};
 
 /// Where a table is at the target.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ impl Place {
 #[derive(Debug)]
 pub(super) struct Names {
     places: HashMap<TableName, Place>,
+    /// Sequences that are no column's: their names share the tables' rooms.
+    sequences: HashMap<TableName, TableName>,
     rules: Rules,
     /// Names of indexes: by schema, or by table.
     indexes: HashMap<String, Room>,
@@ -52,6 +54,7 @@ impl Names {
     pub(super) fn new(schema: &Schema, rules: &Rules, mapping: &Mapping) -> Result<Self> {
         let mut names = Self {
             places: HashMap::new(),
+            sequences: HashMap::new(),
             rules: rules.clone(),
             indexes: HashMap::new(),
             constraints: HashMap::new(),
@@ -79,12 +82,29 @@ impl Names {
                 continue;
             }
             let wished = mapping.schemas.get(table.name.schema.as_str()).map(SmolStr::from);
+            let speaks = table.written.as_ref().map_or(&table.origin.engine, |written| &written.engine);
+            if wished.is_none() && rules.home.is_none() && !rules.schemas_like.contains(speaks) {
+                return Err(homeless(&table.name, speaks, &rules.engine));
+            }
             let schema = wished.or_else(|| home.cloned()).unwrap_or_else(|| table.name.schema.clone());
             let room = tables.entry(schema.clone()).or_insert_with(|| names.table_room());
             let name = room.fit(&table.name.name, &table.name.to_string());
             names.place(table, TableName { schema, name }, mapping)?;
         }
+        for sequence in schema.sequences.iter().filter(|sequence| sequence.owner.is_none()) {
+            let from = &sequence.name;
+            let wished = mapping.schemas.get(from.schema.as_str()).map(SmolStr::from);
+            let own = || home.cloned().unwrap_or_else(|| from.schema.clone());
+            let to = wished.unwrap_or_else(own);
+            let room = tables.entry(to.clone()).or_insert_with(|| names.table_room());
+            let name = TableName { name: room.fit(&from.name, &from.to_string()), schema: to };
+            names.sequences.insert(from.clone(), name);
+        }
         if rules.indexes_share {
+            for name in names.sequences.values() {
+                let room = names.indexes.entry(name.schema.to_string());
+                room.or_insert_with(|| Room::new(rules.limit, false)).take(&name.name);
+            }
             for place in names.places.values() {
                 let room = names.indexes.entry(place.name.schema.to_string());
                 room.or_insert_with(|| Room::new(rules.limit, false)).take(&place.name.name);
@@ -150,6 +170,11 @@ impl Names {
             .ok_or_else(|| Error::new(ErrorKind::Config, "no such table is moved").with("table", name))
     }
 
+    /// The name there of a sequence that is no column's.
+    pub(super) fn sequence(&self, name: &TableName) -> Option<&TableName> {
+        self.sequences.get(name)
+    }
+
     /// The name of an index of a table there. Where all tables of a schema
     /// share the room, a name that is taken gets its table's before it.
     pub(super) fn index(&mut self, table: &TableName, name: &str) -> SmolStr {
@@ -182,6 +207,19 @@ impl Names {
         }
         None
     }
+}
+
+/// Why a table has no place.
+fn homeless(table: &TableName, from: &Engine, to: &Engine) -> Error {
+    let schema = &table.schema;
+    Error::new(
+        ErrorKind::Config,
+        format!(
+            "a schema of {from} is no database of {to}, and the target's URL names none: name the database at \
+             its end, or where the tables of each schema go in the mapping ([schemas] {schema} = \"…\")"
+        ),
+    )
+    .with("table", table)
 }
 
 fn fit(
