@@ -18,6 +18,7 @@ mod objects;
 mod places;
 mod postgres;
 mod round_trip;
+mod switched;
 mod table_of_types;
 mod tables;
 mod text;

@@ -263,10 +263,9 @@ CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW;
 CREATE TRIGGER stamp BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION stamp();
 CREATE TABLE a_table_whose_name_is_as_long_as_postgresql_lets_a_name_be_63c (id int PRIMARY KEY)";
 
-#[tokio::test]
-async fn objects_of_postgresql_are_at_mysql() {
-    let (server, postgres) =
-        tokio::join!(MySql::start(MySqlOptions::mysql().version("9")), Postgres::start(PgOptions::new()));
+/// SHOW CREATE TABLE and the report of that shop at a server.
+async fn from_postgres(options: MySqlOptions) -> (BTreeSet<String>, Report) {
+    let (server, postgres) = tokio::join!(MySql::start(options), Postgres::start(PgOptions::new()));
     let (server, postgres) = (server.unwrap(), postgres.unwrap());
     let home = postgres.create_database("shop").await.unwrap();
     home.execute(HERE).await.unwrap();
@@ -275,6 +274,13 @@ async fn objects_of_postgresql_are_at_mysql() {
     let report = moved.report().await;
     moved.caught_up().await.unwrap();
     let found = shown(&there, "users").await;
+    server.close().await.unwrap();
+    (found, report)
+}
+
+#[tokio::test]
+async fn objects_of_postgresql_are_at_mysql() {
+    let (found, report) = from_postgres(MySqlOptions::mysql().version("9")).await;
     let expected = set(&[
         "id bigint not null auto_increment",
         "mail varchar 190 collate utf8mb4_0900_bin not null comment 'where'",
@@ -302,9 +308,45 @@ async fn objects_of_postgresql_are_at_mysql() {
             "dropped index one_new",
             "dropped index body_words",
             "left routine stamp",
+            "left sequence loose",
             "left trigger stamp",
             "left view report",
         ])
     );
-    server.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn objects_of_postgresql_are_at_mariadb() {
+    let (found, report) = from_postgres(MySqlOptions::mariadb().version("10.11")).await;
+    let expected = set(&[
+        "id bigint not null auto_increment",
+        "mail varchar 190 collate utf8mb4_nopad_bin not null comment 'where'",
+        "state enum 'new','it''s' collate utf8mb4_nopad_bin not null default 'it''s'",
+        "score decimal 8,2 default -1.50",
+        "made datetime 6 not null default current_timestamp 6",
+        "born date default '2000-02-29'",
+        "ok tinyint 1 not null default 1",
+        "token uuid default uuid",
+        "body longtext collate utf8mb4_nopad_bin default 'x'",
+        "twice decimal 9,2 generated always as score * 2 stored",
+        "primary key id",
+        "unique key users_mail_key mail",
+        "key by_state state, score desc",
+        "key new_ones made",
+        "constraint positive check score > -100",
+    ]);
+    let differ: Vec<&String> = found.symmetric_difference(&expected).collect();
+    assert!(differ.is_empty(), "{differ:#?}");
+    assert_eq!(
+        told(&report),
+        set(&[
+            "changed index new_ones",
+            "dropped index by_lower",
+            "dropped index one_new",
+            "dropped index body_words",
+            "left routine stamp",
+            "left trigger stamp",
+            "left view report",
+        ])
+    );
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use zdm_core::connect::{Sink, Source};
+use zdm_core::gate::NoGate;
+use zdm_core::migrate::cutover::CutoverOptions;
 use zdm_core::migrate::{Migration, Until};
 use zdm_core::schema::Selection;
 use zdm_core::schema::conversion::{Mapping, Report};
@@ -107,5 +109,14 @@ impl Move {
     /// Copies, or goes on from where it was, until the target has everything.
     pub(crate) async fn caught_up(&self) -> zdm_core::Result<()> {
         self.migration().run_until(Until::CaughtUp, CancellationToken::new()).await.map(drop)
+    }
+
+    /// Copies, follows and cuts over.
+    pub(crate) async fn switched(&self) -> zdm_core::Result<()> {
+        let migration = self.migration();
+        let mut running = migration.start(CancellationToken::new());
+        running.followed().await?;
+        running.cutover(Arc::new(NoGate), CutoverOptions::default()).await?;
+        migration.complete().await
     }
 }

@@ -80,9 +80,10 @@ async fn the_table_of_types_is_true() {
     let nowhere = |server: &MySql| Place::MySql(server.database(""));
     let empty = Place::Postgres(postgres.create_database("empty").await.unwrap());
     check("MySQL to PostgreSQL", home.clone(), empty.clone()).await;
-    check("PostgreSQL to MySQL", far.clone(), Place::MySql(mysql.database("things"))).await;
+    check("PostgreSQL to MySQL", far.clone(), Place::MySql(mysql.create_database("things").await.unwrap()))
+        .await;
     far.sql("DROP TABLE things; DROP TYPE mood").await;
-    check("PostgreSQL to MariaDB", far, Place::MySql(mariadb.database("things"))).await;
+    check("PostgreSQL to MariaDB", far, Place::MySql(mariadb.create_database("things").await.unwrap())).await;
     check("MariaDB to PostgreSQL", kin.clone(), empty).await;
     for place in [&home, &kin] {
         place.sql("DROP TABLE things").await;
