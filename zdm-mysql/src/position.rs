@@ -5,13 +5,15 @@
 //!
 //! ```text
 //! 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-77@1/binlog.000012:4711                      MySQL
-//! 0-1-270,2-3-5@1/mariadb-bin.000012:4711                                             MariaDB
+//! 0-2-40,0-1-270,2-3-5@1/mariadb-bin.000012:4711                                      MariaDB
 //! 1/binlog.000012:4711                                                                GTIDs are off
 //! 3e11fa47-…:1-77@1/binlog.000012:4711;3e11fa47-…:70                                  XA undecided
 //! ```
 //!
 //! * The **GTIDs** say which transactions a reader has. With them the stream
-//!   goes on, on this server or another one of its topology.
+//!   goes on, on this server or another one of its topology. MariaDB's are
+//!   the last one of each domain, behind the last ones of other servers that
+//!   have written to it.
 //! * The **coordinates**, `server id/file:offset`, say where in one server's
 //!   log that is. They are what a chunk's *after* point is made of (a server
 //!   tells its GTIDs only after its engine has committed, so they may lack
@@ -27,6 +29,8 @@
 
 mod coordinates;
 mod domains;
+#[cfg(feature = "failpoints")]
+pub(crate) mod fuzz;
 mod sets;
 
 use std::fmt;
@@ -75,7 +79,7 @@ pub(crate) enum Low {
 pub(crate) enum Gtids {
     /// MySQL's: a set.
     Set(GtidSet),
-    /// MariaDB's: the last one of each domain.
+    /// MariaDB's: the last ones of each domain.
     Domains(Domains),
 }
 

@@ -148,7 +148,7 @@ async fn keeps_the_contracts(options: MySqlOptions, more: &[(&'static str, &'sta
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mariadb_keeps_the_contracts() {
-    keeps_the_contracts(MySqlOptions::mariadb().version("10.11"), &[]).await;
+    keeps_the_contracts(MySqlOptions::mariadb().version("10.11"), &[ALIKE]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,15 +6,18 @@
 //! from the start; a server that was restored or reset has other transactions
 //! under the same names.
 
+mod domains;
+
 use mysql_async::prelude::Queryable;
 use zdm_core::connect::RunName;
 use zdm_core::{Error, ErrorKind, Identity, Position, Result};
 
+use self::domains::Asked;
 use crate::config::MySqlConfig;
 use crate::connect::quote::quote_literal;
 use crate::connect::{Control, Flavor};
 use crate::error::OrMy;
-use crate::position::{Coordinates, Domains, ENGINE, FilePoint, GtidSet, Gtids, Low, MariaGtid, Point};
+use crate::position::{Coordinates, Domains, ENGINE, FilePoint, GtidSet, Gtids, Low, Point};
 use crate::wire::{From, Request};
 
 /// How long a server may take, in seconds, to count what it has committed.
@@ -48,6 +51,7 @@ pub(super) async fn check(
             "the server writes no binary log: set log_bin there and restart it",
         ));
     }
+    let checksums = checksum != "NONE";
     let moved = from.at.as_ref().is_some_and(|at| at.server != server);
     let begin = match (&from.gtids, control.server().flavor) {
         (Some(Gtids::Set(set)), Flavor::MySql) => From::Set(set_of(control, set, from, moved).await?),
@@ -56,8 +60,8 @@ pub(super) async fn check(
                 Some(Low::Domains(low)) => low,
                 _ => domains,
             };
-            domains_of(control, domains).await?;
-            domains_of(control, begin).await?;
+            let id = server_id(config, run);
+            domains::check(control, config, Asked { server, checksums, from, domains, begin, id }).await?;
             From::Domains(begin.clone())
         }
         (Some(_), flavor) => {
@@ -72,7 +76,7 @@ pub(super) async fn check(
         (None, _) => From::File(file_of(control, from, server).await?),
     };
     let request = Request { server_id: server_id(config, run), heartbeat: config.heartbeat(), from: begin };
-    Ok(Start { server, checksums: checksum != "NONE", request })
+    Ok(Start { server, checksums, request })
 }
 
 /// Whether a run can still begin behind `from`, for who resumes it.
@@ -86,7 +90,7 @@ pub(crate) async fn can_resume(config: &MySqlConfig, run: &RunName, from: &Posit
 
 /// Which database a server is, as far as its log is concerned.
 ///
-/// Where MySQL gives GTIDs, another server of its topology may take over: that
+/// Where a log has GTIDs, another server of its topology may take over: that
 /// it has the run's transactions is seen by [`check`]. Elsewhere coordinates
 /// count, and they are one server's.
 ///
@@ -97,8 +101,7 @@ pub(crate) async fn identity(config: &MySqlConfig) -> Result<Identity> {
     let flavor = control.server().flavor;
     let identity = Identity::new(ENGINE).with("flavor", flavor.name());
     if flavor == Flavor::MariaDb {
-        let (server, ..) = server(&mut control).await?;
-        return Ok(identity.with("server_id", server));
+        return Ok(identity);
     }
     let row: Option<(String, String)> = control
         .query_first("SELECT @@global.gtid_mode, @@global.server_uuid")
@@ -107,6 +110,20 @@ pub(crate) async fn identity(config: &MySqlConfig) -> Result<Identity> {
     let (mode, uuid) = row.unwrap_or_default();
     let identity = identity.with("gtid_mode", &mode);
     Ok(if mode == "ON" { identity } else { identity.with("server_uuid", uuid) })
+}
+
+/// Which server a run writes to: no other one takes over from it.
+///
+/// # Errors
+/// When the server cannot be reached.
+pub(crate) async fn target_identity(config: &MySqlConfig) -> Result<Identity> {
+    let mut control = Control::connect(config, "identity").await?;
+    let identity = identity(config).await?;
+    if !control.server().is_mariadb() {
+        return Ok(identity);
+    }
+    let (server, ..) = server(&mut control).await?;
+    Ok(identity.with("server_id", server))
 }
 
 /// The place behind everything that is in the log now: its coordinates, and
@@ -123,7 +140,7 @@ pub(crate) async fn here(control: &mut Control) -> Result<Point> {
     let point = end_of_log(control).await?;
     let gtids = match control.server().flavor {
         Flavor::MariaDb => {
-            let text = text(control, "SELECT @@global.gtid_binlog_pos").await?;
+            let text = text(control, "SELECT @@global.gtid_binlog_state").await?;
             Some(if text.is_empty() { Gtids::Domains(Domains::default()) } else { text.parse()? })
         }
         Flavor::MySql if text(control, "SELECT @@global.gtid_mode").await? == "ON" => {
@@ -207,33 +224,6 @@ async fn set_of(control: &mut Control, set: &GtidSet, from: &Point, moved: bool)
         return Err(purged_away().with("lacks", purged.without(&begin)));
     }
     Ok(begin)
-}
-
-/// MariaDB: every transaction that the reader names must be in the log's own
-/// count, or the server would begin somewhere else without a word.
-async fn domains_of(control: &mut Control, domains: &Domains) -> Result<()> {
-    let state = text(control, "SELECT @@global.gtid_binlog_state").await?;
-    let known: Vec<MariaGtid> = state
-        .split(',')
-        .map(str::trim)
-        .filter(|gtid| !gtid.is_empty())
-        .map(str::parse)
-        .collect::<Result<_>>()?;
-    for gtid in domains.iter() {
-        let has = |known: &MariaGtid| {
-            known.domain == gtid.domain && known.server == gtid.server && known.number >= gtid.number
-        };
-        if !known.iter().any(has) {
-            return Err(Error::new(
-                ErrorKind::Gap,
-                "the server's log does not know a transaction that the run has read: it is another server, or its \
-                 log was reset; point the run at the first one, or start it anew",
-            )
-            .with("transaction", gtid)
-            .with("log", state));
-        }
-    }
-    Ok(())
 }
 
 /// By place: the file must be there, and as long as it was.

@@ -53,7 +53,8 @@ fn what_is_no_position_is_refused() {
         format!("{}-:1", &A[..35]),
         "0-1".to_owned(),
         "0-1-2-3".to_owned(),
-        "0-1-2,0-2-3".to_owned(),
+        "0-1-2,0-1-3".to_owned(),
+        "0-1-2,0-2-5,0-1-3".to_owned(),
         "0-4294967296-1".to_owned(),
         "1/binlog.000012".to_owned(),
         "1/binlog:4".to_owned(),
@@ -82,6 +83,7 @@ fn a_point_bears_all_that_is_known() {
         "",
         "-",
         "0-1-270,2-3-5",
+        "0-3-12,0-7-40,0-1-270,2-3-5",
         "1/binlog.000012:4711",
         "0-1-270@1/mariadb-bin.000012:4711",
         "@1/binlog.000001:4",
@@ -169,6 +171,20 @@ fn built(plain: &Plain) -> GtidSet {
         set.add(Uuid([*uuid; 16]), &tag, *number).unwrap();
     }
     set
+}
+
+#[test]
+fn a_domain_knows_which_servers_have_written_to_it() {
+    let mut domains: Domains = "0-2-40,0-1-270,5-1-1".parse().unwrap();
+    assert_eq!((domains.number(0, 2), domains.number(0, 9), domains.number(7, 1)), (Some(40), None, None));
+    let gtid = |text: &str| text.parse::<MariaGtid>().unwrap();
+    assert!(domains.has(gtid("0-2-40")) && domains.has(gtid("0-1-1")) && !domains.has(gtid("0-2-41")));
+    domains.advance(gtid("0-2-271"));
+    assert_eq!(domains.to_string(), "0-1-270,0-2-271,5-1-1");
+    assert_eq!(domains.position(), "0-2-271,5-1-1");
+    // As the server lists them: the last one last.
+    assert_eq!("5-1-1,0-1-270,0-2-271".parse::<Domains>().unwrap(), domains);
+    assert_ne!("5-1-1,0-2-271,0-1-270".parse::<Domains>().unwrap(), domains);
 }
 
 proptest! {

@@ -74,7 +74,7 @@ impl MySqlSink {
 #[async_trait]
 impl Sink for MySqlSink {
     async fn identity(&self) -> Result<Identity> {
-        let identity = start::identity(&self.config).await?;
+        let identity = start::target_identity(&self.config).await?;
         Ok(match self.config.database() {
             Some(database) => identity.with("database", database),
             None => identity,

@@ -66,7 +66,8 @@ impl Request {
             // Digits, `-` and `,` only. Strict: a transaction that is not in
             // the log is an error, not a place somewhere near it.
             statements.push(format!(
-                "SET @slave_connect_state = '{domains}', @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0"
+                "SET @slave_connect_state = '{}', @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0",
+                domains.position()
             ));
         }
         for statement in statements {
