@@ -80,6 +80,14 @@ async fn settings_are_told() {
             .is_superset(&[(Severity::Note, "gtid_mode"), (Severity::Blocker, "binlog_filter")].into())
     );
     server.close().await.unwrap();
+    // Of another database: what a session there does to ours is not logged.
+    let options = each()[0].clone().setting("binlog_ignore_db", "other");
+    let (server, source) = self::server(options, "CREATE TABLE t (id INT PRIMARY KEY)").await;
+    let found = findings(&source).await;
+    let found = codes(&found);
+    assert!(found.contains(&(Severity::Warning, "binlog_filter")), "{found:?}");
+    assert!(!found.contains(&(Severity::Blocker, "binlog_filter")), "{found:?}");
+    server.close().await.unwrap();
 }
 
 #[tokio::test]

@@ -138,6 +138,18 @@ async fn filters(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> Result<()>
         text.unwrap_or_default().split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
     };
     let (only, never) = (list(2), list(3));
+    if !only.is_empty() || !never.is_empty() {
+        findings.push(
+            Finding::new(
+                Severity::Warning,
+                "binlog_filter",
+                "server",
+                "the server leaves databases out of its log, and with them each TRUNCATE and ALTER by a session \
+                 whose default database is left out, whatever its table: none may come while the run goes on",
+            )
+            .remedy("take binlog_do_db and binlog_ignore_db away, and restart the server"),
+        );
+    }
     let databases: BTreeSet<&str> =
         look.schema.tables.iter().map(|table| table.origin.name.schema.as_str()).collect();
     for database in databases {

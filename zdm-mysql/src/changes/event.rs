@@ -25,6 +25,8 @@ pub(super) mod kind {
     pub(in crate::changes) const INTVAR: u8 = 5;
     pub(in crate::changes) const RAND: u8 = 13;
     pub(in crate::changes) const USER_VAR: u8 = 14;
+    pub(in crate::changes) const BEGIN_LOAD_QUERY: u8 = 17;
+    pub(in crate::changes) const EXECUTE_LOAD_QUERY: u8 = 18;
     pub(in crate::changes) const FORMAT_DESCRIPTION: u8 = 15;
     pub(in crate::changes) const XID: u8 = 16;
     pub(in crate::changes) const TABLE_MAP: u8 = 19;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use zdm_core::schema::{Schema, Table, TableName};
 
-use self::words::{Word, words};
+use self::words::{Reading, Word, Words};
 use super::event::Query;
 
 /// What a statement means.
@@ -53,148 +53,254 @@ impl Tables {
 
     /// What `query` means. Within a transaction of rows only boundaries and
     /// `CREATE TABLE … SELECT` come.
+    ///
+    /// Where a statement can be read in several ways, it means the worst.
     pub(super) fn meaning(&self, query: &Query) -> Meaning {
-        let words = words(&query.text);
-        let starts = |with: &[&str]| {
-            with.iter().enumerate().all(|(at, word)| words.get(at).is_some_and(|found| found.is(word)))
-        };
-        let Some(first) = words.first().and_then(Word::keyword) else { return Meaning::Nothing };
+        // Nearly all of them.
+        match query.text.as_str() {
+            "BEGIN" => return Meaning::Begin,
+            "COMMIT" => return Meaning::Commit,
+            _ => {}
+        }
+        let comments = query.text.contains("/*");
+        Reading::all(query.sql_mode)
+            .filter(|reading| comments || !reading.conditional)
+            .map(|reading| self.read(query, Words::new(&query.text, reading)))
+            .reduce(Meaning::worse)
+            .unwrap_or(Meaning::NotAsRows)
+    }
+
+    fn read(&self, query: &Query, mut words: Words<'_>) -> Meaning {
+        // MariaDB logs `SET STATEMENT name = value FOR` before what it is for.
+        while {
+            let mut ahead = words.clone();
+            ahead.pass("SET") && ahead.pass("STATEMENT")
+        } {
+            if !words.any(|word| word.is("FOR")) {
+                return Meaning::NotAsRows;
+            }
+        }
+        let all = words.clone();
+        let Some(first) = words.next() else { return Meaning::Nothing };
+        let first = first.keyword().unwrap_or_default();
         match first.as_str() {
             "BEGIN" => Meaning::Begin,
-            "START" if starts(&["START", "TRANSACTION"]) => Meaning::Begin,
+            "START" if words.pass("TRANSACTION") => Meaning::Begin,
             "COMMIT" => Meaning::Commit,
-            "ROLLBACK" if words.iter().any(|word| word.is("TO")) => Meaning::RollbackTo,
+            "ROLLBACK" if words.any(|word| word.is("TO")) => Meaning::RollbackTo,
             "ROLLBACK" => Meaning::Rollback,
             // Rolled back rows are not logged at all.
             "SAVEPOINT" | "RELEASE" => Meaning::Nothing,
-            "XA" => match words.get(1).and_then(Word::keyword).as_deref() {
+            "XA" => match words.next().and_then(|word| word.keyword()).as_deref() {
                 Some("START" | "BEGIN") => Meaning::XaStart,
                 Some("COMMIT") => Meaning::XaCommit,
                 Some("ROLLBACK") => Meaning::XaRollback,
                 _ => Meaning::Nothing,
             },
             // Neither a shape nor a row.
-            "GRANT" | "REVOKE" | "FLUSH" | "ANALYZE" | "OPTIMIZE" | "REPAIR" | "CHECK" | "SET"
-            | "INSTALL" | "UNINSTALL" | "CACHE" | "RESET" => Meaning::Nothing,
-            "TRUNCATE" => self.truncate(query, &words),
-            "CREATE" | "ALTER" | "DROP" | "RENAME" => self.ddl(query, &words),
-            // A memory table is emptied so when its server starts again.
-            "DELETE" => match self.mentioned(query, &words).next() {
+            "GRANT" | "REVOKE" | "FLUSH" | "SET" | "INSTALL" | "UNINSTALL" | "CACHE" | "RESET" => {
+                Meaning::Nothing
+            }
+            // Of tables; but MariaDB's `ANALYZE UPDATE …` runs what it shows.
+            "ANALYZE" | "OPTIMIZE" | "REPAIR" | "CHECK" => {
+                while words.pass("LOCAL") || words.pass("NO_WRITE_TO_BINLOG") {}
+                let of_tables = ["TABLE", "TABLES", "VIEW"].into_iter().any(|word| words.pass(word));
+                if of_tables { Meaning::Nothing } else { self.change(query) }
+            }
+            "TRUNCATE" => self.truncate(query, words),
+            "CREATE" | "ALTER" | "DROP" | "RENAME" => self.ddl(query, all),
+            "DELETE" if is_emptied(words.clone()) => match self.mentioned(query, words) {
                 Some(_) => Meaning::NotAsRows,
+                None if query.databases.is_some() => self.change(query),
                 None => Meaning::Nothing,
             },
+            _ => self.change(query),
+        }
+    }
+
+    /// A change that was logged as a statement. Its text does not tell what it
+    /// changes, since triggers, views, functions and foreign keys do not show;
+    /// but MySQL tells which databases it has used in all.
+    fn change(&self, query: &Query) -> Meaning {
+        let ours = |name: &String| self.0.iter().any(|table| same(&table.origin.name.schema, name));
+        match &query.databases {
+            Some(used) if !used.is_empty() && !used.iter().any(ours) => Meaning::Nothing,
             _ => Meaning::NotAsRows,
         }
     }
 
-    fn truncate(&self, query: &Query, words: &[Word]) -> Meaning {
-        let name = words.get(1..).unwrap_or_default();
-        let name = if name.first().is_some_and(|word| word.is("TABLE")) { &name[1..] } else { name };
-        let tables: Vec<Arc<Table>> = self.named(query, name).into_iter().collect();
-        // Written in a way that hides the name.
-        if tables.is_empty()
-            && let Some(table) = self.mentioned(query, words).next()
-        {
-            return Meaning::Changes(table.origin.name.clone());
+    fn truncate(&self, query: &Query, mut words: Words<'_>) -> Meaning {
+        words.pass("TABLE");
+        match self.named(query, words.clone()) {
+            Some(table) if query.exact => Meaning::Truncate(vec![table]),
+            // Written in a way that hides the name.
+            _ => self.changed(self.mentioned(query, words)),
         }
-        if tables.is_empty() { Meaning::Nothing } else { Meaning::Truncate(tables) }
     }
 
-    fn ddl(&self, query: &Query, words: &[Word]) -> Meaning {
-        /// Objects that have a name and no rows. What a trigger does is logged
-        /// as rows.
-        const BESIDE: [&str; 14] = [
-            "VIEW",
-            "TRIGGER",
-            "PROCEDURE",
-            "FUNCTION",
-            "EVENT",
-            "USER",
-            "ROLE",
-            "SERVER",
-            "RESOURCE",
-            "TABLESPACE",
-            "LOGFILE",
-            "SEQUENCE",
-            "PACKAGE",
-            "INDEX",
-        ];
-        let create = words.first().is_some_and(|word| word.is("CREATE"));
-        // The words before the first name say what it is about.
-        let head =
-            words.iter().take_while(|word| word.keyword().is_some_and(|word| HEAD.contains(&word.as_str())));
-        let head: Vec<String> = head.filter_map(Word::keyword).collect();
+    fn ddl(&self, query: &Query, words: Words<'_>) -> Meaning {
+        let mut rest = words.clone();
+        let head = head(&mut rest);
         let has = |word: &str| head.iter().any(|found| found == word);
-        if has("TEMPORARY") || (has("TABLE") && create && has("EXISTS")) {
-            // The latter does nothing where the table is, and ours are.
-            return Meaning::Nothing;
+        let verb = head.first().map_or("", String::as_str);
+        if has("TABLE") || has("TABLES") {
+            // Nobody else sees a temporary one.
+            if has("TEMPORARY") {
+                return Meaning::Nothing;
+            }
+            if verb != "CREATE" {
+                return self.changed(self.mentioned(query, rest));
+            }
+            // Does nothing where the table is, and ours are.
+            if rest.pass("IF") {
+                return Meaning::Nothing;
+            }
+            // Another table may well be made from, or refer to, one of ours.
+            return self.changed(self.named(query, rest).or_else(|| self.hidden(query)));
         }
         if has("DATABASE") || has("SCHEMA") {
             // A new default character set changes no table that is there.
-            let dropped = words.first().is_some_and(|word| word.is("DROP"));
-            let of =
-                self.0.iter().find(|table| words.iter().any(|word| word.names(&table.origin.name.schema)));
-            return match of.filter(|_| dropped) {
-                Some(table) => Meaning::Changes(table.origin.name.clone()),
-                None => Meaning::Nothing,
-            };
+            if verb != "DROP" {
+                return Meaning::Nothing;
+            }
+            let dropped = |word: Word<'_>| self.0.iter().find(|table| word.names(&table.origin.name.schema));
+            return self.changed(rest.find_map(dropped).map(Arc::clone).or_else(|| self.hidden(query)));
         }
-        if !has("TABLE") && BESIDE.iter().any(|beside| has(beside)) {
+        if has("INDEX") && (verb == "DROP" || has("REPLACE")) {
+            return self.index(query, rest);
+        }
+        if verb == "CREATE" || BESIDE.iter().any(|beside| has(beside)) {
             return Meaning::Nothing;
         }
-        let changed = if create {
-            // Another table may well be made from, or refer to, one of ours.
-            let table = words.iter().position(|word| word.is("TABLE")).map_or(0, |at| at + 1);
-            self.named(query, words.get(table..).unwrap_or_default())
-        } else {
-            self.mentioned(query, words).next().map(Arc::clone)
-        };
-        match changed {
-            Some(table) => Meaning::Changes(table.origin.name.clone()),
-            None if !query.exact && self.0.iter().any(|table| !table.origin.name.name.is_ascii()) => {
-                // Its name may be among the characters that could not be read.
-                Meaning::Changes(TableName::new(query.database.as_str(), "a table whose name cannot be read"))
-            }
-            None => Meaning::Nothing,
-        }
+        self.changed(self.mentioned(query, rest))
+    }
+
+    /// An index is dropped, or made anew. It is nothing to a run, but where it
+    /// is the key that rows are known by.
+    fn index(&self, query: &Query, mut words: Words<'_>) -> Meaning {
+        let Some(index) = words.next() else { return Meaning::Nothing };
+        let Some(table) = self.mentioned(query, words) else { return Meaning::Nothing };
+        let key = index.names("PRIMARY") || table.key_name.as_ref().is_some_and(|key| index.names(key));
+        if key || !query.exact { self.changed(Some(table)) } else { Meaning::Nothing }
+    }
+
+    fn changed(&self, table: Option<Arc<Table>>) -> Meaning {
+        table.map_or(Meaning::Nothing, |table| Meaning::Changes(table.origin.name.clone()))
     }
 
     /// The table whose name begins here.
-    fn named(&self, query: &Query, name: &[Word]) -> Option<Arc<Table>> {
-        let found = |schema: &str, table: &Word| {
-            self.0
-                .iter()
-                .find(|ours| same(&ours.origin.name.schema, schema) && table.names(&ours.origin.name.name))
-                .map(Arc::clone)
+    fn named(&self, query: &Query, mut name: Words<'_>) -> Option<Arc<Table>> {
+        let first = name.next()?;
+        let (schema, table) = match (&first, name.next()) {
+            // As ODBC writes a table of the default database.
+            (Word::Dot, Some(table)) => (query.database.as_str(), table),
+            (_, Some(Word::Dot)) => (first.text()?, name.next()?),
+            _ => (query.database.as_str(), first.clone()),
         };
-        match name {
-            [schema, Word::Dot, table, ..] => found(schema.text()?, table),
-            [table, ..] => found(&query.database, table),
-            [] => None,
-        }
+        let ours = self
+            .0
+            .iter()
+            .find(|ours| same(&ours.origin.name.schema, schema) && table.names(&ours.origin.name.name));
+        ours.map(Arc::clone)
     }
 
-    /// The tables that are named anywhere in the statement.
-    fn mentioned<'a>(&'a self, query: &'a Query, words: &'a [Word]) -> impl Iterator<Item = &'a Arc<Table>> {
-        self.0.iter().filter(move |table| {
-            let name = &table.origin.name;
-            (0..words.len()).any(|at| {
-                let here = words.get(at).is_some_and(|word| word.names(&name.name));
-                let dotted = at.checked_sub(1).and_then(|at| words.get(at)) == Some(&Word::Dot);
-                let schema = at.checked_sub(2).and_then(|at| words.get(at));
-                here && if dotted {
-                    schema.is_some_and(|schema| schema.names(&name.schema))
-                } else {
-                    same(&query.database, &name.schema)
-                }
-            })
-        })
+    /// A table that is named anywhere from here on.
+    fn mentioned(&self, query: &Query, words: Words<'_>) -> Option<Arc<Table>> {
+        let (mut schema, mut dotted): (Option<Word<'_>>, bool) = (None, false);
+        for word in words {
+            if word == Word::Dot {
+                dotted = true;
+                continue;
+            }
+            let found = self.0.iter().find(|table| {
+                let name = &table.origin.name;
+                // `.t` is of the default database.
+                let default = !dotted || schema.as_ref().is_none_or(|schema| schema.text().is_none());
+                word.names(&name.name)
+                    && (schema.as_ref().is_some_and(|schema| dotted && schema.names(&name.schema))
+                        || (default && same(&query.database, &name.schema)))
+            });
+            if let Some(table) = found {
+                return Some(Arc::clone(table));
+            }
+            (schema, dotted) = (Some(word), false);
+        }
+        self.hidden(query)
+    }
+
+    /// A table whose name may be among the characters that could not be read.
+    fn hidden(&self, query: &Query) -> Option<Arc<Table>> {
+        if query.exact {
+            return None;
+        }
+        let text = query.text.to_lowercase();
+        let hidden = |name: &str| !name.is_ascii() || text.contains(&name.to_lowercase());
+        self.0.iter().find(|table| hidden(&table.origin.name.name)).map(Arc::clone)
     }
 }
 
+impl Meaning {
+    /// What a statement means that means one of the two.
+    fn worse(self, other: Self) -> Self {
+        match (self, other) {
+            (one, other) if one == other => one,
+            (Self::Nothing, some) | (some, Self::Nothing) => some,
+            (Self::Changes(table), _) | (_, Self::Changes(table)) => Self::Changes(table),
+            _ => Self::NotAsRows,
+        }
+    }
+}
+
+/// Whether it goes on as what a server writes for a table in memory that it
+/// has lost by being started again: ``FROM `a`.`t` ``, and nothing more.
+fn is_emptied(mut words: Words<'_>) -> bool {
+    let quoted = |word: Option<Word<'_>>| matches!(word, Some(Word::Quoted(_)));
+    words.pass("FROM")
+        && quoted(words.next())
+        && words.next() == Some(Word::Dot)
+        && quoted(words.next())
+        && words.next().is_none()
+}
+
+/// The words that say what a statement is about, up to the first name.
+fn head(words: &mut Words<'_>) -> Vec<String> {
+    let mut head: Vec<String> = Vec::new();
+    while head.last().is_none_or(|last| last != "TABLE" && last != "TABLES") {
+        let mut ahead = words.clone();
+        match ahead.next().and_then(|word| word.keyword()).filter(|word| HEAD.contains(&word.as_str())) {
+            Some(word) => head.push(word),
+            None => break,
+        }
+        *words = ahead;
+    }
+    head
+}
+
+/// Objects that have a name and no rows, and words that only these have. What a
+/// trigger does is logged as rows.
+const BESIDE: [&str; 17] = [
+    "VIEW",
+    "TRIGGER",
+    "PROCEDURE",
+    "FUNCTION",
+    "EVENT",
+    "USER",
+    "ROLE",
+    "SERVER",
+    "RESOURCE",
+    "TABLESPACE",
+    "LOGFILE",
+    "SEQUENCE",
+    "PACKAGE",
+    "INDEX",
+    "DEFINER",
+    "ALGORITHM",
+    "SQL",
+];
+
 /// Words that may come between `CREATE`, `ALTER`, `DROP` or `RENAME` and the
 /// first name.
-const HEAD: [&str; 42] = [
+const HEAD: [&str; 43] = [
     "CREATE",
     "ALTER",
     "DROP",
@@ -233,6 +339,7 @@ const HEAD: [&str; 42] = [
     "FULLTEXT",
     "SPATIAL",
     "AGGREGATE",
+    "ALGORITHM",
     "SQL",
     "SECURITY",
     "DEFINER",
@@ -242,7 +349,11 @@ const HEAD: [&str; 42] = [
 /// Names as statements write them: the server may fold their case, so ours is
 /// found in any.
 fn same(a: &str, b: &str) -> bool {
-    a == b || a.to_lowercase() == b.to_lowercase()
+    if a.is_ascii() && b.is_ascii() {
+        a.eq_ignore_ascii_case(b)
+    } else {
+        a == b || a.to_lowercase() == b.to_lowercase()
+    }
 }
 
 #[cfg(test)]

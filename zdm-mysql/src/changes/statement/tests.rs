@@ -9,13 +9,23 @@ use crate::position::ENGINE;
 fn tables() -> Tables {
     let table = |schema: &str, name: &str| {
         let columns = vec![Column::new("id", DataType::integer(64))];
-        Arc::new(Table::new(ENGINE, TableName::new(schema, name), columns, Key::Columns(vec![0])))
+        let mut table = Table::new(ENGINE, TableName::new(schema, name), columns, Key::Columns(vec![0]));
+        table.key_name = Some("uk".into());
+        Arc::new(table)
     };
-    Tables(vec![table("shop", "orders"), table("shop", "we`ird"), table("Other", "Größe")])
+    Tables(vec![
+        table("shop", "orders"),
+        table("shop", "we`ird"),
+        table("Other", "Größe"),
+        table("shop", "temporary"),
+    ])
 }
 
 fn meaning(database: &str, text: &str) -> Meaning {
-    let query = Query { database: database.into(), text: text.into(), exact: true, error: 0, sql_mode: None };
+    of(Query { database: database.into(), text: text.into(), exact: true, ..Query::default() })
+}
+
+fn of(query: Query) -> Meaning {
     tables().meaning(&query)
 }
 
@@ -58,6 +68,23 @@ fn ddl_of_our_tables_stops() {
         ("shop", "ALTER TABLE `we``ird` ADD c int"),
         ("other", "ALTER TABLE größe ADD c int"),
         ("x", "ALTER TABLE x EXCHANGE PARTITION p WITH TABLE shop.orders"),
+        ("shop", "ALTER TABLE orders TRUNCATE PARTITION p"),
+        ("shop", "DROP INDEX `PRIMARY` ON orders"),
+        ("x", "drop index primary on shop.orders"),
+        ("shop", "DROP INDEX UK ON orders"),
+        ("shop", "CREATE OR REPLACE UNIQUE INDEX uk ON orders (a)"),
+        ("shop", "ALTER TABLE temporary ADD c int"),
+        ("shop", "DROP TABLE temporary"),
+        ("shop", "ALTER TABLE .orders ADD c int"),
+        ("x", "SET STATEMENT lock_wait_timeout=5 FOR ALTER TABLE shop.orders ADD c int"),
+        ("x", "set statement a='FOR', b=1 for drop table shop.orders"),
+        ("shop", "DROP /*!80000 TEMPORARY */ TABLE orders"),
+        ("shop", "DROP /*M!100000 TEMPORARY */ TABLE orders"),
+        ("shop", "/*!99999 DROP TABLE orders */"),
+        ("shop", "--\r a comment\nDROP TABLE orders"),
+        ("shop", "/*/ a comment */ DROP TABLE orders"),
+        ("shop", "ALTER TABLE x COMMENT \"a\\\"b\", RENAME TO orders"),
+        ("shop", "ALTER TABLE x COMMENT 'a\\', RENAME TO orders, COMMENT 'b'"),
     ] {
         assert!(
             matches!(meaning(database, text), Meaning::Changes(_)),
@@ -83,6 +110,13 @@ fn ddl_of_others_does_not() {
         ("shop", "CREATE UNIQUE INDEX i ON orders (a)"),
         ("shop", "GRANT SELECT ON shop.orders TO x"),
         ("shop", "ANALYZE TABLE orders"),
+        ("shop", "ANALYZE NO_WRITE_TO_BINLOG TABLE orders"),
+        ("shop", "DROP INDEX other ON orders"),
+        ("x", "DROP INDEX `PRIMARY` ON orders"),
+        ("shop", "CREATE DEFINER=`a`@`%` PROCEDURE p() BEGIN CREATE TABLE orders (a int); END"),
+        ("shop", "ALTER ALGORITHM=MERGE VIEW v AS SELECT * FROM orders"),
+        ("shop", "SET STATEMENT max_statement_time=1 FOR ANALYZE TABLE orders"),
+        ("x", "DELETE FROM `x`.`cache`"),
         ("x", "DROP DATABASE shop2"),
         ("shop", "CREATE DATABASE shop"),
         ("shop", "TRUNCATE TABLE x.orders"),
@@ -115,8 +149,68 @@ fn changes_that_are_not_logged_as_rows_stop() {
         "LOAD DATA INFILE 'x' INTO TABLE t",
         "WITH x AS (SELECT 1) DELETE FROM orders",
         "UNHEARD of",
+        "ANALYZE UPDATE x SET a = 1",
+        "ANALYZE FORMAT=JSON DELETE FROM x",
+        "SET STATEMENT max_statement_time=1 FOR UPDATE x SET a = 1",
+        "SET STATEMENT max_statement_time=1",
+        "(SELECT f())",
+        "DELETE FROM x WHERE a = 1",
+        "DELETE FROM `shop`.`orders`",
     ] {
         assert_eq!(meaning("shop", text), Meaning::NotAsRows, "{text}");
+    }
+}
+
+/// MySQL tells which databases a statement has used, whatever its text says.
+#[test]
+fn a_change_elsewhere_is_none_of_ours() {
+    for (used, is) in [
+        (None, Meaning::NotAsRows),
+        (Some(vec![]), Meaning::NotAsRows),
+        (Some(vec!["x"]), Meaning::Nothing),
+        (Some(vec!["x", "Shop"]), Meaning::NotAsRows),
+    ] {
+        let databases = used.clone().map(|used| used.into_iter().map(str::to_owned).collect());
+        let query = |text: &str| Query {
+            text: text.into(),
+            exact: true,
+            databases: databases.clone(),
+            ..Query::default()
+        };
+        assert_eq!(of(query("INSERT INTO x.t VALUES (1)")), is, "{used:?}");
+        assert_eq!(of(query("DELETE FROM x.t WHERE a = 1")), is, "{used:?}");
+    }
+    let query = |used: &str| Query {
+        databases: Some(vec![used.into()]),
+        text: "DELETE FROM `x`.`t`".into(),
+        exact: true,
+        ..Query::default()
+    };
+    assert_eq!((of(query("x")), of(query("shop"))), (Meaning::Nothing, Meaning::NotAsRows));
+}
+
+/// `sql_mode` tells what quotes are.
+#[test]
+fn a_quote_is_what_its_session_says() {
+    let text = "ALTER TABLE x COMMENT \"orders\"";
+    let query = |mode| Query {
+        database: "shop".into(),
+        text: text.into(),
+        exact: true,
+        sql_mode: mode,
+        ..Query::default()
+    };
+    assert_eq!(of(query(Some(0))), Meaning::Nothing);
+    assert!(matches!(of(query(Some(4))), Meaning::Changes(_)));
+    assert!(matches!(of(query(None)), Meaning::Changes(_)));
+}
+
+/// In some character sets the second byte of a letter is a backtick.
+#[test]
+fn a_name_may_hide_behind_what_cannot_be_read() {
+    for text in ["ALTER TABLE x COMMENT '\u{fffd}`', RENAME TO orders", "TRUNCATE \u{fffd}`orders"] {
+        let query = Query { database: "shop".into(), text: text.into(), exact: false, ..Query::default() };
+        assert!(matches!(of(query), Meaning::Changes(_)), "{text}");
     }
 }
 
