@@ -86,7 +86,7 @@ async fn every_plugin_logs_in_with_and_without_tls() {
                     if server.flavor() == Flavor::MySql && time == 0 {
                         server.execute("FLUSH PRIVILEGES").await.unwrap();
                     }
-                    for compression in [None, Some(Compression::Zlib)] {
+                    for compression in compressions(&server) {
                         let config = match compression {
                             Some(compression) => with(mode).compression(compression),
                             None => with(mode),
@@ -252,12 +252,19 @@ async fn position(server: &MySql) -> String {
     server.value(statement).await.unwrap()
 }
 
+/// What that server has.
+fn compressions(server: &MySql) -> Vec<Option<Compression>> {
+    let mut all = vec![None, Some(Compression::Zlib)];
+    all.extend((server.flavor() == Flavor::MySql).then_some(Some(Compression::Zstd)));
+    all
+}
+
 #[tokio::test]
 async fn a_dump_brings_what_comes_and_beats_while_nothing_does() {
     for options in each() {
         let server = MySql::start(options.database("d")).await.unwrap();
         server.execute("CREATE TABLE d.t (id INT PRIMARY KEY)").await.unwrap();
-        for compression in [None, Some(Compression::Zlib)] {
+        for compression in compressions(&server) {
             let config = config(&server).heartbeat(Duration::from_millis(100));
             let config = match compression {
                 Some(compression) => config.compression(compression),
@@ -276,6 +283,39 @@ async fn a_dump_brings_what_comes_and_beats_while_nothing_does() {
                 }
             };
             tokio::time::timeout(PATIENCE, beats).await.expect("the server shows its life");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_event_comes_compressed_in_each_way() {
+    for options in each() {
+        let server = MySql::start(options.database("d")).await.unwrap();
+        server.execute("CREATE TABLE d.t (v LONGTEXT)").await.unwrap();
+        for compression in compressions(&server) {
+            let config = match compression {
+                Some(compression) => config(&server).compression(compression),
+                None => config(&server),
+            };
+            let replication = Replication::connect(&config.build().unwrap()).await.unwrap();
+            let mut log = replication.dump(77, &position(&server).await).await.unwrap();
+            // Larger than a packet can be, and with little in it.
+            server.execute("INSERT INTO d.t VALUES (REPEAT('abcdefgh', 2500000))").await.unwrap();
+            let large = async {
+                loop {
+                    let events = log.read().await.unwrap();
+                    if let Some(event) = events.iter().find(|event| event.len() > 20_000_000) {
+                        return event.windows(8).filter(|bytes| bytes == b"abcdefgh").count();
+                    }
+                }
+            };
+            let found = tokio::time::timeout(PATIENCE, large).await.expect("the event comes");
+            assert_eq!(found, 2_500_000, "{compression:?}");
+        }
+        if server.flavor() == Flavor::MariaDb {
+            let zstd = config(&server).compression(Compression::Zstd).build().unwrap();
+            let error = Replication::connect(&zstd).await.unwrap_err();
+            assert!(error.kind() == ErrorKind::Config && error.to_string().contains("zstd"), "{error}");
         }
     }
 }

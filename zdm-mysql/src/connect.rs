@@ -166,7 +166,10 @@ fn is_about_tls(error: &Error) -> bool {
 
 fn options(config: &MySqlConfig, purpose: &str, tls: bool) -> OptsBuilder {
     let socket = config.socket().map(|path| path.to_string_lossy().into_owned());
-    let compression = config.compression().map(|Compression::Zlib| mysql_async::Compression::fast());
+    let compression = match config.compression() {
+        Some(Compression::Zlib) => Some(mysql_async::Compression::fast()),
+        Some(Compression::Zstd) | None => None,
+    };
     OptsBuilder::default()
         .ip_or_hostname(config.host())
         .tcp_port(config.port())

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use zdm_core::{Error, ErrorKind, Result};
 
 use super::inflate::Inflate;
+use crate::config::Compression;
 use crate::error;
 
 /// Length and sequence number.
@@ -58,8 +59,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     }
 
     /// From here on packets come and go in compressed frames.
-    pub(super) fn compress(&mut self) {
-        self.inflate = Some(Inflate::new());
+    pub(super) fn compress(&mut self, compression: Compression) {
+        self.inflate = Some(Inflate::new(compression));
     }
 
     /// The stream, to be encrypted from here on.

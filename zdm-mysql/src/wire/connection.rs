@@ -106,7 +106,7 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Result<(Channel<
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Over a stream that needs nothing more, for tests.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "failpoints"))]
     pub(super) async fn over(stream: S, config: &MySqlConfig) -> Result<Self> {
         let (channel, greeting) = greet(stream).await?;
         Self::login(channel, &greeting, config, false, false).await
@@ -119,15 +119,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         tls: bool,
         private: bool,
     ) -> Result<Self> {
-        if config.compression().is_some() && !greeting.offers_compression() {
+        if config.compression().is_some_and(|compression| !greeting.offers(compression)) {
             return Err(Error::new(
                 ErrorKind::Config,
-                "the server does not offer compression: leave compression out",
+                "the server does not offer that compression: leave it out, or choose another (zstd is MySQL's, since \
+                 8.0.18; its setting protocol_compression_algorithms lists what it takes)",
             ));
         }
         auth::login(&mut channel, greeting, config, tls, private).await?;
-        if config.compression().is_some() {
-            channel.compress();
+        if let Some(compression) = config.compression() {
+            channel.compress(compression);
         }
         Ok(Self {
             channel,

@@ -7,7 +7,7 @@ use bytes::BufMut;
 use zdm_core::Result;
 
 use super::reader::Reader;
-use crate::config::MySqlConfig;
+use crate::config::{Compression, MySqlConfig};
 use crate::error;
 
 /// Capabilities of the protocol, as both sides announce them.
@@ -23,10 +23,14 @@ mod capability {
     pub(super) const PLUGIN_AUTH: u32 = 1 << 19;
     pub(super) const CONNECT_ATTRS: u32 = 1 << 20;
     pub(super) const PLUGIN_AUTH_LENENC: u32 = 1 << 21;
+    pub(super) const ZSTD: u32 = 1 << 26;
 }
 
 /// `utf8mb4_general_ci`, which both servers have in every version.
 const UTF8MB4: u8 = 45;
+/// How hard the server shall try, from 1 to 22, as its own clients ask by
+/// default.
+const ZSTD_LEVEL: u8 = 3;
 /// The largest packet that we are ready to read: the protocol's own limit.
 const MAX_PACKET: u32 = 1 << 30;
 
@@ -41,6 +45,13 @@ pub(super) struct Greeting {
     pub(super) nonce: Vec<u8>,
     /// The plugin that the server would like.
     pub(super) plugin: String,
+}
+
+fn bit(compression: Compression) -> u32 {
+    match compression {
+        Compression::Zlib => capability::COMPRESS,
+        Compression::Zstd => capability::ZSTD,
+    }
 }
 
 impl Greeting {
@@ -78,8 +89,8 @@ impl Greeting {
         self.capabilities & capability::SSL != 0
     }
 
-    pub(super) fn offers_compression(&self) -> bool {
-        self.capabilities & capability::COMPRESS != 0
+    pub(super) fn offers(&self, compression: Compression) -> bool {
+        self.capabilities & bit(compression) != 0
     }
 
     /// The capabilities that we use.
@@ -93,8 +104,8 @@ impl Greeting {
             | c::PLUGIN_AUTH
             | c::CONNECT_ATTRS
             | c::PLUGIN_AUTH_LENENC;
-        if config.compression().is_some() {
-            wanted |= c::COMPRESS;
+        if let Some(compression) = config.compression() {
+            wanted |= bit(compression);
         }
         if config.database().is_some() {
             wanted |= c::CONNECT_WITH_DB;
@@ -138,6 +149,9 @@ impl Greeting {
             }
             lenenc(&attributes, &mut packet);
         }
+        if agreed & capability::ZSTD != 0 {
+            packet.put_u8(ZSTD_LEVEL);
+        }
         packet
     }
 }
@@ -178,7 +192,7 @@ mod tests {
         assert_eq!((greeting.version.as_str(), greeting.connection_id), ("8.4.0", 7));
         assert_eq!(greeting.nonce, b"abcdefgh123456789012");
         assert_eq!(greeting.plugin, "caching_sha2_password");
-        assert!(greeting.offers_tls() && greeting.offers_compression());
+        assert!(greeting.offers_tls() && greeting.offers(Compression::Zlib));
     }
 
     #[test]
