@@ -7,13 +7,14 @@
 use serde_json::from_slice;
 use zdm_core::change::{Change, decode_core, encode_core};
 use zdm_core::connect::State;
+use zdm_mysql::fuzz as my;
 use zdm_pg::fuzz;
 
 /// A name, and the door.
 pub(crate) type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All of them.
-pub(crate) const TARGETS: [Target; 11] = [
+pub(crate) const TARGETS: [Target; 20] = [
     ("pg_messages", fuzz::messages),
     ("pg_log", fuzz::log),
     ("pg_session", fuzz::session),
@@ -22,6 +23,15 @@ pub(crate) const TARGETS: [Target; 11] = [
     ("pg_copied_rows", fuzz::copied_rows),
     ("pg_connection_string", fuzz::connection_string),
     ("pg_password_file", fuzz::password_file),
+    ("my_events", my::events),
+    ("my_log", my::log),
+    ("my_statement", my::statement),
+    ("my_packets", my::packets),
+    ("my_session", my::session),
+    ("my_value", my::value),
+    ("my_json", my::json),
+    ("my_json_diff", my::json_diff),
+    ("my_position", my::position),
     ("core_value", core_value),
     ("change_json", change_json),
     ("checkpoint_json", checkpoint_json),

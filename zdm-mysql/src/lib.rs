@@ -47,6 +47,7 @@
 //! | `schema` | `zdm` | the database of our own tables |
 //! | `lock-timeout` | 50 s | how long a statement of ours may wait for a lock |
 //! | `begin-timeout` | 600 s | how long a start waits for transactions in progress |
+//! | `compression` | none | `zlib`, or `zstd` (MySQL since 8.0.18): the log and the rows of a copy; statements go by zlib or as they are |
 //! | `heartbeat` | 5 s | how often the server tells of its life while its log is silent |
 //! | `undecided-limit` | 64 MiB | how much of prepared XA transactions is kept in memory |
 //!
@@ -109,9 +110,27 @@
 //! # Versions
 //!
 //! Made for MySQL 5.7 to 9.x and MariaDB 10.5 to 11.x, and for what is built
-//! from them; tested with MariaDB 10.11 and 11.8 and MySQL 9.7. GTIDs are used
-//! where they are on; without them a run goes by this server's files and
-//! cannot go on with another one after a failover.
+//! from them; tested with MariaDB 10.11 and 11.8 and MySQL 9.7.
+//!
+//! # When the source fails over
+//!
+//! A run that follows goes on with another server of the topology: start it
+//! again with that server's URL. It goes by GTIDs; where MySQL's are off, a run
+//! goes by one server's files and stays with it. What the new server must have
+//! is looked at before anything is read, and what is missing is named:
+//!
+//! * every transaction that the run has read, in its own log
+//!   (`log_slave_updates` on MariaDB), and all that comes behind them;
+//! * MariaDB: nothing before the run's place that the first server had not.
+//!   Positions there name one transaction of each domain and not a set, so what
+//!   somebody wrote to a replica before it took over would never be seen. The
+//!   log is looked through from the file in which the place lies, and such a
+//!   transaction is refused, whatever it did. `ANALYZE TABLE` on a replica is
+//!   one, without `NO_WRITE_TO_BINLOG`.
+//!
+//! A run that still copies or catches up waits for places in the first server's
+//! files, and goes on with that one only. A server that comes back as a replica
+//! of the new one is another server like any.
 //!
 //! # Limits
 //!
@@ -121,7 +140,12 @@
 //!   MariaDB's: such tables are refused.
 //! * InnoDB alone, on both sides. A table of another engine is refused as a
 //!   source, and becomes InnoDB's at a target.
-//! * A table whose shape changes during a run stops it.
+//! * A table whose shape changes during a run stops it, and so does what changes
+//!   rows without logging them: a partition that is dropped, emptied or
+//!   exchanged, and a session that logs statements. The latter does not where
+//!   the server itself tells that it has used no database of the run's (MySQL).
+//! * How far a run is behind, in bytes, counts the server's whole log, of all
+//!   its databases.
 //! * A server that replicates from another one, or that shares its tables with
 //!   others of a cluster, cannot be held: neither asks a trigger. A run can
 //!   copy from such a replica, and refuses to cut over.
@@ -138,6 +162,9 @@ pub mod config;
 mod connect;
 mod error;
 mod fence;
+#[cfg(feature = "failpoints")]
+#[doc(hidden)]
+pub mod fuzz;
 mod position;
 pub mod rights;
 mod same;

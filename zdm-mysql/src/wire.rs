@@ -16,6 +16,8 @@ mod auth;
 mod channel;
 mod connection;
 mod dump;
+#[cfg(feature = "failpoints")]
+pub(crate) mod fuzz;
 mod gather;
 mod greeting;
 mod inflate;

@@ -5,6 +5,7 @@
 //! (found by a fuzzer) stay.
 
 mod cells;
+mod mysql;
 mod wire;
 
 use std::fs;

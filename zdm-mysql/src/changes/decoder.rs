@@ -176,8 +176,9 @@ impl Decoder {
         if u64::from(header.size) != size {
             return Err(broken("its length is not the one in its header"));
         }
-        // OK because a header was read from them.
-        let body = Reader::new(&bytes[HEADER..], at + HEADER);
+        // What was taken for a checksum may have been of the header.
+        let body = bytes.get(HEADER..).ok_or_else(|| broken("it has no room for a checksum"))?;
+        let body = Reader::new(body, at + HEADER);
         let step = match (RowsKind::of(header.kind), header.kind) {
             (Some(kind), _) => {
                 self.rows(kind, body, buffer, batch)?;
@@ -277,6 +278,13 @@ fn other(header: &Header, bytes: &[u8], body: Reader<'_>) -> Result<Step> {
             return Err(Error::new(
                 ErrorKind::Gap,
                 "the server tells in its log that it has lost changes (an incident): start the run anew",
+            ));
+        }
+        kind::BEGIN_LOAD_QUERY | kind::EXECUTE_LOAD_QUERY => {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "LOAD DATA was logged as a statement and not as rows: set binlog_format=ROW for every session, and \
+                 start the run anew",
             ));
         }
         kind::MARIA_START_ENCRYPTION => {

@@ -3,6 +3,10 @@
 //! The log itself does not tell its end, so the server is asked, over a
 //! session of its own: nobody waits for the answer. Until it has come once,
 //! [`Head::position`] is unknown.
+//!
+//! Bytes are those of the server's whole log, of databases that are not moved
+//! too: all of it must be read to come to its end. What they come to at the
+//! target is mostly less, and never more than they say.
 
 use std::sync::Arc;
 use std::time::Duration;

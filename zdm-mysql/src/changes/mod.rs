@@ -16,6 +16,8 @@
 mod aside;
 mod decoder;
 mod event;
+#[cfg(feature = "failpoints")]
+pub(crate) mod fuzz;
 mod gauge;
 #[doc(hidden)]
 pub mod offline;

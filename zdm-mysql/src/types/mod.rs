@@ -24,6 +24,8 @@ mod charset;
 mod decimal;
 mod encoding;
 mod field;
+#[cfg(feature = "failpoints")]
+pub(crate) mod fuzz;
 mod json;
 mod labels;
 mod literal;

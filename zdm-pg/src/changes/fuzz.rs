@@ -12,7 +12,6 @@ use super::decoder::{Decoder, Step};
 use super::partitions::{Belongs, Entry, Partitions};
 use crate::position::{ENGINE, Lsn};
 use crate::types::ENCODING;
-use crate::wire::{Frame, Frames};
 
 /// Messages of `pgoutput`, each behind its length in two bytes.
 pub fn messages(bytes: &[u8]) -> bool {
@@ -29,7 +28,10 @@ pub fn messages(bytes: &[u8]) -> bool {
 }
 
 /// The log as it lies on the wire: frames, and the messages in them.
+#[cfg(feature = "failpoints")]
 pub fn log(bytes: &[u8]) -> bool {
+    use crate::wire::{Frame, Frames};
+
     let mut reading = Reading::new();
     let mut frames = Frames::new(bytes);
     let mut understood = true;

@@ -1,0 +1,167 @@
+//! Logs of MySQL and MariaDB, and what is written by hand beside them.
+//!
+//! `cargo test -p zdm-tests --test fuzz -- --ignored captures_of_mysql`.
+
+use zdm_mysql::MySqlConfig;
+use zdm_mysql::probe::Replication;
+use zdm_servers::mysql::{MySql, MySqlOptions};
+
+use super::write;
+
+/// The tables of the door.
+const TABLES: &str = "
+    CREATE DATABASE z;
+    CREATE TABLE z.t (a INT, b MEDIUMINT UNSIGNED, c FLOAT, d DECIMAL(20,5), e BIT(12), f TIME(3), g DATETIME(6),
+        h TIMESTAMP NULL, i CHAR(5) CHARACTER SET utf8mb4, j VARCHAR(100) CHARACTER SET sjis, k LONGTEXT CHARACTER SET latin1,
+        l BINARY(4), m ENUM('a','b') CHARACTER SET latin1, n SET('a','b','c') CHARACTER SET latin1, o JSON, p GEOMETRY);
+    CREATE TABLE z.m (id INT, v LONGTEXT CHARACTER SET latin1)";
+
+const ROW: &str = "INSERT INTO z.t VALUES (1, 16777215, 1.5, -12345.678, b'101', '-837:59:59.5', '2026-02-28 23:59:59.123456', \
+    '2026-01-01 00:00:00', 'abcde', 'x', 'long', 'ab', 'b', 'a,c', \
+    '{\"a\": [1, 2.5, \"text\", true, null, {\"b\": {}}], \"n\": -5000000000}', ST_GeomFromText('POINT(1 2)'))";
+
+/// What a log of MySQL may hold, a capture each.
+const MYSQL: [(&str, &str); 6] = [
+    ("rows", "UPDATE z.t SET b = NULL, o = '[]'; DELETE FROM z.t"),
+    (
+        "partial",
+        "SET binlog_row_value_options = PARTIAL_JSON; UPDATE z.t SET o = JSON_REMOVE(JSON_SET(o, '$.a[0]', 7), '$.n')",
+    ),
+    ("payload", "SET binlog_transaction_compression = ON; UPDATE z.t SET k = REPEAT('x', 500)"),
+    ("xa", "XA START 'x'; INSERT INTO z.m VALUES (1, 'a'); XA END 'x'; XA PREPARE 'x'; XA COMMIT 'x'"),
+    (
+        "ddl",
+        "BEGIN; INSERT INTO z.m VALUES (2, 'b'); SAVEPOINT s; COMMIT; TRUNCATE z.m; FLUSH BINARY LOGS; CREATE TABLE z.x (a INT)",
+    ),
+    ("tagged", "SET gtid_next = 'AUTOMATIC:blue'; INSERT INTO z.m VALUES (3, 'c')"),
+];
+/// And MariaDB's.
+const MARIADB: [(&str, &str); 3] = [
+    ("maria-rows", "INSERT INTO z.m VALUES (4, 'a'); UPDATE z.m SET v = 'b'; DELETE FROM z.m WHERE id = 4"),
+    (
+        "maria-packed",
+        "INSERT INTO z.m VALUES (5, REPEAT('abc', 100)); UPDATE z.m SET v = REPEAT('x', 90) WHERE id = 5",
+    ),
+    (
+        "maria-xa",
+        "XA START 'x'; INSERT INTO z.m VALUES (6, 'a'); XA END 'x'; XA PREPARE 'x'; XA ROLLBACK 'x'",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes the corpus"]
+async fn captures_of_mysql() {
+    let mysql = MySqlOptions::mysql().version("9").setting("binlog_checksum", "NONE");
+    let server = MySql::start(mysql).await.unwrap();
+    server.execute(TABLES).await.unwrap();
+    for (name, sql) in MYSQL {
+        server.execute("DELETE FROM z.t").await.unwrap();
+        server.execute(ROW).await.unwrap();
+        log(&server, name, sql, 1).await;
+    }
+    let maria = MySqlOptions::mariadb().version("10.11").setting("binlog_checksum", "NONE");
+    let server = MySql::start(maria.setting("log_bin_compress", "ON")).await.unwrap();
+    server.execute(TABLES).await.unwrap();
+    for (name, sql) in MARIADB {
+        log(&server, name, sql, 2).await;
+    }
+    by_hand();
+}
+
+/// Runs statements, and writes what the log then has: as events, as a log that
+/// goes by these GTIDs, and as packets.
+async fn log(server: &MySql, name: &str, sql: &str, gtids: u8) {
+    let show = if gtids == 1 { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
+    let end = async || {
+        let row = server.query(show).await.unwrap().remove(0);
+        (row[0].clone().unwrap(), row[1].clone().unwrap().parse::<u32>().unwrap())
+    };
+    let (file, offset) = end().await;
+    server.execute(sql).await.unwrap();
+    let (_, last) = end().await;
+    let config = MySqlConfig::builder().host(server.host()).port(server.port()).user(server.user());
+    let replication = Replication::connect(&config.build().unwrap()).await.unwrap();
+    let mut dump = replication.dump(77, &format!("1/{file}:{offset}")).await.unwrap();
+    let (mut frames, mut packets) = (Vec::new(), vec![0]);
+    'log: loop {
+        for event in dump.read().await.unwrap() {
+            let body = &event[19..];
+            let len = u16::try_from(body.len()).unwrap().to_le_bytes();
+            frames.extend([&[event[4]][..], &len, body].concat());
+            packets.extend(packet(1, &[&[0], &event[..]].concat()));
+            if event[13..17] == last.to_le_bytes() {
+                break 'log;
+            }
+        }
+    }
+    write("my_events", name, &frames);
+    write("my_log", name, &[&[gtids], &frames[..]].concat());
+    write("my_packets", name, &packets);
+}
+
+fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).unwrap().to_le_bytes();
+    [&len[..3], &[sequence], payload].concat()
+}
+
+fn by_hand() {
+    let statements: [(&str, &[u8]); 8] = [
+        ("alter", b"\0ALTER TABLE `z`.`t` ADD c INT"),
+        ("drop", b"\0DROP TABLE IF EXISTS x, `t` /* generated by server */"),
+        ("comment", b"\x02CREATE /*!50001 OR REPLACE */ /*M!100100 TEMPORARY */ TABLE t (a INT) -- x"),
+        ("quotes", b"\x04ALTER TABLE x COMMENT \"a\\\"b\", RENAME TO t"),
+        ("ansi", b"\x06ALTER TABLE \"z\".\"t\" COMMENT 'it''s'"),
+        ("for", b"\0SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE TABLE t"),
+        ("elsewhere", b"\x08INSERT INTO other.x SELECT * FROM z.t"),
+        ("index", b"\x01DROP INDEX `PRIMARY` ON t"),
+    ];
+    let positions: [(&str, &[u8]); 5] = [
+        ("mysql", b"3e11fa47-71ca-11e1-9e33-c80aa9429562:1-77:80@1/binlog.000012:4711"),
+        (
+            "tagged",
+            b"3e11fa47-71ca-11e1-9e33-c80aa9429562:1-3:blue:1:5-9;3e11fa47-71ca-11e1-9e33-c80aa9429562:2",
+        ),
+        ("maria", b"0-2-40,0-1-270,2-3-5@1/mariadb-bin.000012:4711;0-1-268"),
+        ("place", b"1/binlog.999999:4;binlog.1000000:5000000000"),
+        ("none", b"-@1/binlog.000001:4"),
+    ];
+    let jsons: [(&str, &[u8]); 4] = [
+        ("text", b"\x0c\x01a"),
+        ("array", b"\x02\x02\0\x0c\0\x05\x01\0\x0c\x0a\0\x01a"),
+        ("object", b"\0\x01\0\x0c\0\x0b\0\x01\0\x04\x01\0k"),
+        ("double", b"\x0b\0\0\0\0\0\0\xf8\x3f"),
+    ];
+    let diffs: [(&str, &[u8]); 1] =
+        [("replace", b"\x0d\0\x01\0\x0c\0\x0b\0\x01\0\x04\x01\0k\0\x03$.k\x02\x04\0")];
+    let values: [(&str, &[u8]); 6] = [
+        ("int", b"\0\x01\x01\0\0\0"),
+        ("decimal", b"\x03\x01\x80\0\0\0\0\0\0\x30\x39\x0a\xbc\0"),
+        ("time", b"\x05\x01\x80\x10\x83\0\0"),
+        ("datetime", b"\x06\0002026-02-28 23:59:59.123456"),
+        ("sjis", b"\x09\x01\x82\xa0"),
+        ("json", b"\x0e\x01\x0c\x01a"),
+    ];
+    let greeting =
+        b"\x0a8.4.0\0\x07\0\0\0abcdefgh\0\xff\xff\xff\x02\0\xff\xdf\x15\0\0\0\0\0\0\0\0\0\0123456789012\0\
+        caching_sha2_password\0";
+    let fine = [0, 0, 0, 2, 0, 0, 0];
+    let mut session = [packet(0, greeting), packet(2, &fine)].concat();
+    // A query, what settles the session, and the registration.
+    for _ in 0..7 {
+        session.extend(packet(1, &fine));
+    }
+    session.extend(packet(1, &[&[0][..], &[7; 30]].concat()));
+    for (target, entries) in [
+        ("my_statement", &statements[..]),
+        ("my_position", &positions),
+        ("my_json", &jsons),
+        ("my_json_diff", &diffs),
+        ("my_value", &values),
+        ("my_session", &[("whole", &session[..])]),
+        ("my_packets", &[("frames", &[b"\x01\x06\0\0\0\0\0\0".as_slice(), &packet(0, &[0, 9])].concat())]),
+    ] {
+        for (name, bytes) in entries {
+            write(target, name, bytes);
+        }
+    }
+}
