@@ -137,12 +137,12 @@ fn by_hand() {
         ("int", b"\0\x01\x01\0\0\0"),
         ("decimal", b"\x03\x01\x80\0\0\0\0\0\0\x30\x39\x0a\xbc\0"),
         ("time", b"\x05\x01\x80\x10\x83\0\0"),
-        ("datetime", b"\x06\0002026-02-28 23:59:59.123456"),
+        ("datetime", b"\x06\x002026-02-28 23:59:59.123456"),
         ("sjis", b"\x09\x01\x82\xa0"),
         ("json", b"\x0e\x01\x0c\x01a"),
     ];
     let greeting =
-        b"\x0a8.4.0\0\x07\0\0\0abcdefgh\0\xff\xff\xff\x02\0\xff\xdf\x15\0\0\0\0\0\0\0\0\0\0123456789012\0\
+        b"\x0a8.4.0\0\x07\0\0\0abcdefgh\0\xff\xff\xff\x02\0\xff\xdf\x15\0\0\0\0\0\0\0\0\0\x00123456789012\0\
         caching_sha2_password\0";
     let fine = [0, 0, 0, 2, 0, 0, 0];
     let mut session = [packet(0, greeting), packet(2, &fine)].concat();
