@@ -1,6 +1,7 @@
 //! What a target has once it is the active side: foreign keys with what they
-//! do, by its own catalog, and sequences that go on.
+//! do, by its own catalog, partitions, and sequences that go on.
 
+use zdm_servers::compare::Across;
 use zdm_servers::mysql::{Flavor, MySql, MySqlOptions};
 use zdm_servers::postgres::{PgOptions, Postgres};
 
@@ -137,6 +138,29 @@ async fn foreign_keys_and_sequences_of_postgresql_go_on() {
     from_postgres().await;
 }
 
+/// In each way that both servers have of parting rows.
+const PARTED: &str = "
+CREATE TABLE by_range (id int NOT NULL, y int NOT NULL, PRIMARY KEY (id, y)) PARTITION BY RANGE (y) (
+  PARTITION p0 VALUES LESS THAN (2000) COMMENT = 'it''s old', PARTITION p1 VALUES LESS THAN MAXVALUE);
+CREATE TABLE by_list (id int NOT NULL, s varchar(9) NOT NULL, PRIMARY KEY (id, s)) PARTITION BY LIST COLUMNS (s) (
+  PARTITION `a b` VALUES IN ('x', 'it''s'), PARTITION p1 VALUES IN ('y'));
+CREATE TABLE by_key (id int NOT NULL PRIMARY KEY) PARTITION BY KEY (id) PARTITIONS 3;
+CREATE TABLE by_both (id int NOT NULL, d date NOT NULL, PRIMARY KEY (id, d)) PARTITION BY RANGE (TO_DAYS(d))
+  SUBPARTITION BY HASH (id) SUBPARTITIONS 2 (
+  PARTITION p0 VALUES LESS THAN (739000), PARTITION p1 VALUES LESS THAN MAXVALUE);
+INSERT INTO by_range VALUES (1, 1999), (2, 2001); INSERT INTO by_list VALUES (1, 'x'), (2, 'y');
+INSERT INTO by_key VALUES (1), (2), (3); INSERT INTO by_both VALUES (1, '2020-01-01'), (2, '2025-01-01')";
+
+/// How rows are parted, as the server's catalog tells it.
+async fn parts(place: &Place) -> Vec<Vec<Option<String>>> {
+    let Place::MySql(database) = place else { return Vec::new() };
+    let sql = "SELECT TABLE_NAME, PARTITION_NAME, SUBPARTITION_NAME, PARTITION_METHOD, SUBPARTITION_METHOD, \
+                      PARTITION_EXPRESSION, PARTITION_DESCRIPTION, PARTITION_COMMENT \
+                 FROM information_schema.PARTITIONS \
+                WHERE TABLE_SCHEMA = DATABASE() AND PARTITION_NAME IS NOT NULL ORDER BY 1, 2, 3";
+    database.query(sql).await.unwrap()
+}
+
 async fn from_mysql(flavor: Flavor, actions: &[(&str, &str)], sequence: Option<&str>) {
     let other = if flavor == Flavor::MySql { Flavor::MariaDb } else { Flavor::MySql };
     let (source, same, kin, postgres) =
@@ -151,7 +175,19 @@ async fn from_mysql(flavor: Flavor, actions: &[(&str, &str)], sequence: Option<&
     .enumerate()
     {
         let from = Place::MySql(source.create_database(&format!("shop{number}")).await.unwrap());
+        from.sql(PARTED).await;
         moved(&format!("from_{flavor}_{number}").to_lowercase(), &from, to, actions, sequence).await;
+        // The same server's words are kept; the other's are in the report.
+        let (there, here) = (parts(&from).await, parts(to).await);
+        assert_eq!((there.len(), here.len()), (11, if number == 0 { 11 } else { 0 }));
+        if number == 0 {
+            assert_eq!(there, here);
+        } else {
+            let report = Move::between(&from, to, "parts").report().await.to_string();
+            assert!(report.matches("storage and partitions: NOT MOVED").count() >= 4, "{report}");
+        }
+        let found = Across::between(from.side(), to.side()).run().await.unwrap();
+        assert!(found.is_empty(), "{found}");
         if sequence.is_some() && number != 1 {
             goes_on(to).await;
         }
