@@ -8,7 +8,7 @@
 //! | `JSON` | `LONGTEXT`, its text | widened: any text |
 //! | `VECTOR(n)` | `VECTOR(n)` since 11.7 | lossy: vectors of fewer elements than the type names |
 //! | … | a JSON text before 11.7 | lossy, as arrays are |
-//! | `FLOAT`, `DOUBLE` | the same | since 11.0 lossy: the sign of -0 |
+//! | `FLOAT`, `DOUBLE` | the same | lossy: the sign of -0 |
 //! | collations of UCA 9.0.0 (`utf8mb4_0900_ai_ci`) | those of UCA 14.0.0 that do not pad, since 10.10; before, those of UCA 5.2.0 | widened |
 //! | all other types | the same | exact |
 //!
