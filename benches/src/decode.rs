@@ -83,7 +83,13 @@ pub fn every_value(batch: &Batch) -> Result<()> {
     for row in batch.rows() {
         for image in [row.before(), row.after()].into_iter().flatten() {
             for cell in image.cells() {
-                drop(black_box(cell.value()?));
+                // Looked at where it was made: moved, a value costs more than
+                // it does to decode it.
+                let value = cell.value();
+                black_box(&value);
+                if value.is_err() {
+                    value?;
+                }
             }
         }
     }

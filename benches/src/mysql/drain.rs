@@ -27,19 +27,21 @@ async fn one(plan: &Plan, load: Load) -> Result<Part> {
         server.execute(&sql).await?;
     }
     server.execute("FLUSH BINARY LOGS").await?;
+    let first = logs(&server).await?.len() - 1;
     let url = server.url("bench");
     let position = here(&url).await?;
     server.execute(&load.statement(plan.changes)).await?;
-    let log = last_log(&server).await?;
+    // A server begins a new one when one is full.
+    let logs = logs(&server).await?.split_off(first);
     let changes = load.changes(plan.changes);
     let count = changes.to_string();
     let words = ["drain", &url, position.as_str(), &count];
 
     let (mut cells, mut values, mut peer) = (Vec::new(), Vec::new(), Vec::new());
     // The first reader of a log may find it on no page of the cache.
-    program(raw(&server, &log)?).await?;
+    program(raw(&server, &logs)?).await?;
     for _ in 0..plan.rounds {
-        peer.push(round(&server, raw(&server, &log)?).await?);
+        peer.push(round(&server, raw(&server, &logs)?).await?);
         cells.push(round(&server, ours(&words)?).await?);
         values.push(round(&server, ours(&[&words[..], &["--values"]].concat())?).await?);
     }
@@ -65,23 +67,24 @@ async fn round(server: &MySql, command: Command) -> Result<Round> {
     Ok(Round { wall, client: Some(cpu), source: Some(meter.end()?), peak: Some(peak), ..Round::default() })
 }
 
-async fn last_log(server: &MySql) -> Result<String> {
+async fn logs(server: &MySql) -> Result<Vec<String>> {
     let names = server.query("SHOW BINARY LOGS").await?;
-    Ok(names.last().and_then(|row| row.first()?.clone()).ok_or("there is no log")?)
+    let names: Option<Vec<String>> = names.iter().map(|row| row.first()?.clone()).collect();
+    Ok(names.filter(|names| !names.is_empty()).ok_or("there is no log")?)
 }
 
-/// The peer writes a file of the log's own name: here it is a way to nowhere.
-fn raw(server: &MySql, log: &str) -> Result<Command> {
+/// The peer writes files of the logs' own names: here they are ways to
+/// nowhere.
+fn raw(server: &MySql, logs: &[String]) -> Result<Command> {
     let folder = std::env::temp_dir().join(format!("zdm-benches-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
-    let file = folder.join(log);
-    if !file.is_symlink() {
-        symlink("/dev/null", &file)?;
+    for file in logs.iter().map(|log| folder.join(log)).filter(|file| !file.is_symlink()) {
+        symlink("/dev/null", file)?;
     }
     let mut command = Command::from(server.program("mariadb-binlog")?);
     command.args(["--no-defaults", "--read-from-remote-server", "--raw", "--protocol=tcp"]);
     command.arg(format!("--host={}", server.host())).arg(format!("--port={}", server.port()));
     command.arg(format!("--user={}", server.user()));
-    command.arg(format!("--result-file={}/", folder.display())).arg(log);
+    command.arg(format!("--result-file={}/", folder.display())).args(logs);
     Ok(command)
 }

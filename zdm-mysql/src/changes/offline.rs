@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use zdm_core::change::{Assembler, Batch};
-use zdm_core::schema::{Column, Key, Schema, Table, TableName};
+use zdm_core::schema::{Column, Schema};
+#[cfg(feature = "failpoints")]
+use zdm_core::schema::{Key, Table, TableName};
 use zdm_core::{Error, ErrorKind, Result};
 
 use super::decoder::{Decoder, Step};
 use super::event::HEADER;
 use super::reader::broken;
+#[cfg(feature = "failpoints")]
 use crate::position::ENGINE;
 use crate::types::{ENCODING, column_type};
 

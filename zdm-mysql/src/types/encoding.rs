@@ -7,7 +7,7 @@ use zdm_core::change::{Encoding, Value};
 use zdm_core::schema::Column;
 use zdm_core::{Error, ErrorKind, Result};
 
-use super::native::Kind;
+use super::native::{Kind, Usual};
 use super::{log, text};
 
 /// What sinks know the encoding by.
@@ -39,47 +39,51 @@ impl Encoding for MySqlEncoding {
     }
 
     fn decode<'a>(&self, column: &Column, format: u8, bytes: &'a [u8]) -> Result<Value<'a>> {
-        let Some(kind) = Kind::of(column) else {
-            return Err(failed(ErrorKind::Config, "this column was not described by this crate", column));
-        };
         // What most cells are. The value is made where it is given back: moved
         // there, it would cost more than it does to make it.
-        match (kind, format) {
-            (Kind::Integer { bytes: 4, unsigned: false }, LOG) => {
+        match (Usual::of(column.native.id), format) {
+            (Usual::Int, LOG) => {
                 if let Ok(four) = bytes.try_into() {
                     return Ok(Value::Int(i32::from_le_bytes(four).into()));
                 }
             }
-            (Kind::Integer { bytes: 8, unsigned: false }, LOG) => {
+            (Usual::BigInt, LOG) => {
                 if let Ok(eight) = bytes.try_into() {
                     return Ok(Value::Int(i64::from_le_bytes(eight)));
                 }
             }
-            (Kind::Char(charset) | Kind::Varchar(charset) | Kind::Text(charset, _), TEXT | LOG)
-                if charset.is_utf8() =>
-            {
+            (Usual::Utf8, TEXT | LOG) => {
                 if let Ok(text) = std::str::from_utf8(bytes) {
                     return Ok(Value::Text(Cow::Borrowed(text)));
                 }
             }
             _ => {}
         }
-        let value = match format {
-            TEXT => text::value(kind, column, bytes),
-            LOG => log::value(kind, column, bytes),
-            OLD => log::old_value(kind, bytes),
-            _ => None,
-        };
-        // The bytes are a user's data, so they are not shown.
-        value.ok_or_else(|| {
-            failed(
-                ErrorKind::Protocol,
-                "a cell is not a value of its column's type and character set: the table's description is out \
-                 of date, or the row holds bytes that are no characters; correct the row on the source",
-                column,
-            )
-        })
+        unusual(column, format, bytes)
     }
+}
+
+/// Decodes whatever a cell is.
+#[inline(never)]
+fn unusual<'a>(column: &Column, format: u8, bytes: &'a [u8]) -> Result<Value<'a>> {
+    let Some(kind) = Kind::of(column) else {
+        return Err(failed(ErrorKind::Config, "this column was not described by this crate", column));
+    };
+    let value = match format {
+        TEXT => text::value(kind, column, bytes),
+        LOG => log::value(kind, column, bytes),
+        OLD => log::old_value(kind, bytes),
+        _ => None,
+    };
+    // The bytes are a user's data, so they are not shown.
+    value.ok_or_else(|| {
+        failed(
+            ErrorKind::Protocol,
+            "a cell is not a value of its column's type and character set: the table's description is out \
+                 of date, or the row holds bytes that are no characters; correct the row on the source",
+            column,
+        )
+    })
 }
 
 #[cold]

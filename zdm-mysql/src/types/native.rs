@@ -179,6 +179,36 @@ impl Kind {
     }
 }
 
+/// What most columns are, told from the id alone: to unpack it costs more than
+/// to read their cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Usual {
+    /// `INT`, signed.
+    Int,
+    /// `BIGINT`, signed.
+    BigInt,
+    /// Characters in UTF-8.
+    Utf8,
+    /// Anything else.
+    No,
+}
+
+impl Usual {
+    #[inline]
+    pub(super) fn of(id: u32) -> Self {
+        match id.to_le_bytes() {
+            [code::LONG, 0, ..] => Self::Int,
+            [code::LONGLONG, 0, ..] => Self::BigInt,
+            [code::STRING | code::VARCHAR | code::BLOB, charset, _, 0]
+                if Charset::from_code(charset).is_some_and(Charset::is_utf8) =>
+            {
+                Self::Utf8
+            }
+            _ => Self::No,
+        }
+    }
+}
+
 /// The native type of a column, from `COLUMN_TYPE` and `CHARACTER_SET_NAME`
 /// of `information_schema.COLUMNS`.
 ///
