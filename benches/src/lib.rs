@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --release -p zdm-benches --features mysql_cdc -- mysql            # all of it
 //! cargo run --release -p zdm-benches -- mysql drain copy --rounds 5 --json    # some of it
+//! cargo run --release -p zdm-benches -- pg                                    # PostgreSQL: workloads A, B1, B2
 //! cargo bench -p zdm-benches --bench binlog --features mysql_cdc              # the decoder alone, by Criterion
 //! ```
 //!
@@ -18,6 +19,17 @@
 //! | `drain` | a binary log read over a socket and decoded, to nowhere | `mariadb-binlog --read-from-remote-server --raw` into `/dev/null` |
 //! | `copy` | the initial copy of a table from MariaDB to PostgreSQL, with its indexes | `pgloader` (Debian's package of that name) |
 //! | `apply` | a backlog applied to a MariaDB, durably | MariaDB's own replica with four parallel workers |
+//!
+//! PostgreSQL (`pg`):
+//!
+//! | part | what is done | beside |
+//! |---|---|---|
+//! | `copy` | A: the initial copy of `pgbench_accounts`, with its key | `psql` pipes with binary COPY, one and two; `pgcopydb` (Debian's package); `CREATE SUBSCRIPTION`; each with the key made behind it |
+//! | `drain` | B1, B2: a backlog read and decoded, to nowhere | `pg_recvlogical` into `/dev/null` |
+//! | `apply` | B1, B2: the same backlog applied, durably | the server's own subscription |
+//!
+//! B1 has transactions of a thousand changes on a table of eight columns, B2
+//! the transactions of `pgbench`. MySQL and MariaDB (`mysql`):
 //!
 //! The table is sysbench's `sbtest`. Two logs are made of it: `large` has
 //! transactions of a thousand changes (500 inserts, 300 updates, 200 deletes)
@@ -36,6 +48,7 @@ pub mod log;
 pub mod measure;
 pub mod mysql;
 pub mod ours;
+pub mod pg;
 pub mod report;
 
 /// What a benchmark fails with.

@@ -1,21 +1,23 @@
 //! What we do in a process of our own, so that it can be measured like the
 //! peers' programs.
 
+use std::sync::Arc;
+
 use clap::Subcommand;
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
-use zdm_core::Position;
-use zdm_core::connect::{RunName, Sink, Source as _, StreamOptions};
+use zdm_core::connect::{RunName, Sink, Source, StreamOptions};
 use zdm_core::migrate::{Migration, Outcome, Until};
 use zdm_core::schema::Selection;
+use zdm_core::{Engine, Position};
 use zdm_mysql::{MySqlConfig, MySqlSink, MySqlSource};
-use zdm_pg::{PgConfig, PgSink};
+use zdm_pg::{PgConfig, PgSink, PgSource};
 
 use crate::Result;
 use crate::decode::every_value;
 
-/// The table of the workloads.
-const TABLES: [&str; 1] = ["bench.sbtest"];
+/// The table of MySQL's workloads.
+const TABLE: &str = "bench.sbtest";
 
 /// A job of one process.
 #[derive(Debug, Subcommand)]
@@ -28,11 +30,14 @@ pub enum Job {
         position: String,
         /// How many changes.
         changes: u64,
+        /// Of which tables, with commas.
+        #[arg(default_value = TABLE, value_delimiter = ',')]
+        tables: Vec<String>,
         /// Also decodes every value.
         #[arg(long)]
         values: bool,
     },
-    /// Copies the table, and follows until it has caught up.
+    /// Copies the tables, and follows until it has caught up.
     Copy {
         /// The URL of the source.
         from: String,
@@ -40,6 +45,9 @@ pub enum Job {
         to: String,
         /// The name of the run.
         run: RunName,
+        /// Which tables, with commas.
+        #[arg(default_value = TABLE, value_delimiter = ',')]
+        tables: Vec<String>,
     },
 }
 
@@ -50,26 +58,30 @@ impl Job {
     /// When it fails.
     pub async fn run(self) -> Result<()> {
         match self {
-            Self::Drain { from, position, changes, values } => drain(&from, &position, changes, values).await,
-            Self::Copy { from, to, run } => copy(&from, &to, run).await,
+            Self::Drain { from, position, changes, tables, values } => {
+                drain(&from, &position, changes, &tables, values).await
+            }
+            Self::Copy { from, to, run, tables } => copy(&from, &to, run, &tables).await,
         }
     }
 }
 
-/// Where a stream of the source would begin now.
+/// Where a stream of the source would begin now. What the source keeps for it
+/// (PostgreSQL: a slot) stays.
 ///
 /// # Errors
 /// When the source cannot be reached.
-pub async fn here(from: &str) -> Result<Position> {
-    let source = MySqlSource::new(MySqlConfig::parse(from)?);
-    let schema = source.describe(&Selection::new(TABLES)?).await?;
+pub async fn here(from: &str, tables: &[&str]) -> Result<Position> {
+    let source = source(from)?;
+    let schema = source.describe(&Selection::new(tables.iter().copied())?).await?;
     Ok(source.snapshot(&RunName::default(), &schema, None).await?.start().clone())
 }
 
-async fn drain(from: &str, position: &str, changes: u64, values: bool) -> Result<()> {
-    let source = MySqlSource::new(MySqlConfig::parse(from)?);
-    let schema = source.describe(&Selection::new(TABLES)?).await?;
-    let position = Position::new(zdm_core::Engine::new("mysql"), position);
+async fn drain(from: &str, position: &str, changes: u64, tables: &[String], values: bool) -> Result<()> {
+    let source = source(from)?;
+    let schema = source.describe(&Selection::new(tables)?).await?;
+    let engine = if from.starts_with("mysql") { "mysql" } else { "postgresql" };
+    let position = Position::new(Engine::new(engine), position);
     let cancel = CancellationToken::new();
     let options = StreamOptions::new(RunName::default(), position, schema.into()).cancel(cancel.clone());
     let mut stream = source.changes(options).await?;
@@ -85,20 +97,27 @@ async fn drain(from: &str, position: &str, changes: u64, values: bool) -> Result
     if rows == changes { Ok(()) } else { Err(format!("{rows} changes came, and not {changes}").into()) }
 }
 
-async fn copy(from: &str, to: &str, run: RunName) -> Result<()> {
-    let source = MySqlSource::new(MySqlConfig::parse(from)?);
-    let outcome = if to.starts_with("mysql") {
-        migrate(source, MySqlSink::new(MySqlConfig::parse(to)?), run).await?
-    } else {
-        migrate(source, PgSink::new(PgConfig::parse(to)?), run).await?
-    };
-    match outcome {
+async fn copy(from: &str, to: &str, run: RunName, tables: &[String]) -> Result<()> {
+    let migration = Migration::between_shared(source(from)?, sink(to)?).named(run);
+    let migration = migration.tables(Selection::new(tables)?).build()?;
+    match migration.run_until(Until::CaughtUp, CancellationToken::new()).await? {
         Outcome::CaughtUp { .. } => Ok(()),
         other => Err(format!("it has not caught up: {other:?}").into()),
     }
 }
 
-async fn migrate(source: MySqlSource, sink: impl Sink + 'static, run: RunName) -> Result<Outcome> {
-    let migration = Migration::between(source, sink).named(run).tables(Selection::new(TABLES)?).build()?;
-    Ok(migration.run_until(Until::CaughtUp, CancellationToken::new()).await?)
+fn source(url: &str) -> Result<Arc<dyn Source>> {
+    Ok(if url.starts_with("mysql") {
+        Arc::new(MySqlSource::new(MySqlConfig::parse(url)?))
+    } else {
+        Arc::new(PgSource::new(PgConfig::parse(url)?))
+    })
+}
+
+fn sink(url: &str) -> Result<Arc<dyn Sink>> {
+    Ok(if url.starts_with("mysql") {
+        Arc::new(MySqlSink::new(MySqlConfig::parse(url)?))
+    } else {
+        Arc::new(PgSink::new(PgConfig::parse(url)?))
+    })
 }

@@ -29,7 +29,7 @@ async fn one(plan: &Plan, load: Load) -> Result<Part> {
     server.execute("FLUSH BINARY LOGS").await?;
     let first = logs(&server).await?.len() - 1;
     let url = server.url("bench");
-    let position = here(&url).await?;
+    let position = here(&url, &["bench.sbtest"]).await?;
     server.execute(&load.statement(plan.changes)).await?;
     // A server begins a new one when one is full.
     let logs = logs(&server).await?.split_off(first);

@@ -73,7 +73,7 @@ pub async fn run(plan: &Plan) -> Result<()> {
 }
 
 /// One of our jobs, as a process.
-fn ours(words: &[&str]) -> Result<Command> {
+pub(crate) fn ours(words: &[&str]) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("ours").args(words);
     Ok(command)
@@ -81,17 +81,17 @@ fn ours(words: &[&str]) -> Result<Command> {
 
 /// CPU seconds of a server that something costs: `begin`, then `end`.
 #[derive(Debug, Clone, Copy)]
-struct Meter {
+pub(crate) struct Meter {
     pid: u32,
     before: f64,
 }
 
 impl Meter {
-    fn begin(pid: u32) -> Result<Self> {
+    pub(crate) fn begin(pid: u32) -> Result<Self> {
         Ok(Self { pid, before: of_server(pid)? })
     }
 
-    fn end(self) -> Result<f64> {
+    pub(crate) fn end(self) -> Result<f64> {
         Ok(of_server(self.pid)? - self.before)
     }
 }
