@@ -25,6 +25,7 @@ mod drop;
 mod finished;
 mod fit;
 mod keyed;
+mod orphans;
 mod ready;
 mod standing;
 mod state;
@@ -35,6 +36,7 @@ use zdm_core::schema::{Schema, Table};
 
 pub use self::drop::drop_run;
 pub use self::fit::not_moved;
+pub(crate) use self::orphans::orphans;
 use self::state::State;
 use crate::config::PgConfig;
 use crate::connect::Control;
