@@ -18,12 +18,17 @@ CREATE TABLE account (
     feeling mood DEFAULT 'ok',
     tags text[],
     note text,
+    written int NOT NULL DEFAULT 0,
     doubled numeric GENERATED ALWAYS AS (balance * 2) STORED,
     changed timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 ALTER TABLE account ALTER note SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX ON account (code);
 CREATE INDEX ON account (changed);
+-- One that fires once more where changes are applied counts once more.
+CREATE FUNCTION count_writes() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN NEW.written := NEW.written + 1; RETURN NEW; END';
+CREATE TRIGGER count_writes BEFORE INSERT OR UPDATE ON account FOR EACH ROW EXECUTE FUNCTION count_writes();
 
 -- Keys that change, and deletes that cascade.
 CREATE TABLE "Sales Dept"."Order" (id int PRIMARY KEY, "When" date NOT NULL, info jsonb);
