@@ -6,6 +6,7 @@
 mod application;
 mod fallen;
 mod killed;
+mod outages;
 
 use tokio_postgres::error::SqlState;
 use zdm_servers::postgres::Database;
@@ -32,16 +33,28 @@ fn write(number: &str) -> String {
 
 /// Whether a database takes a write, which is not left there.
 async fn open(database: &Database) -> bool {
-    let mut client = database.connect().await.unwrap();
-    let attempt = client.transaction().await.unwrap();
+    asked(database).await.expect("the server answers")
+}
+
+/// The same; `None` while its server is down.
+async fn asked(database: &Database) -> Option<bool> {
+    let mut client = database.connect().await.ok()?;
+    let attempt = client.transaction().await.ok()?;
     // A hold falls with its process; until then this waits.
     match within("an answer to a write", attempt.batch_execute(&write("never"))).await {
-        Ok(()) => true,
+        Ok(()) => Some(true),
+        Err(error) if lost(&error) => None,
         Err(error) => {
             assert!(refused(&error), "{error:?}");
-            false
+            Some(false)
         }
     }
+}
+
+/// Whether the connection is gone, or its server going.
+fn lost(error: &tokio_postgres::Error) -> bool {
+    let going = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];
+    error.code().is_none_or(|code| going.contains(code))
 }
 
 /// Whether it is the seal that refused a write.
