@@ -164,7 +164,10 @@ async fn the_target_always_shows_a_true_past_state() {
     migrator.following().await;
     let end = CancellationToken::new();
     let watching = tokio::spawn(watch(case.target.clone(), end.clone()));
-    load.more(100).await;
+    load.more(300).await;
+    if watching.is_finished() {
+        panic!("{:?}", watching.await.unwrap());
+    }
     migrator.kill().await;
     for point in [
         "follow::written:3",
