@@ -1,9 +1,16 @@
-//! Two servers, and databases that are moved from one to the other.
+//! Two servers, and databases that are moved from one to the other, by a role
+//! with the rights that the documentation lists and no other.
 
 use zdm_servers::postgres::{Database, PgOptions, Postgres, Version};
 use zdm_servers::{Proxy, compare};
 
 use crate::migrator::Plan;
+
+/// Who owns the tables of the source.
+const OWNER: &str = "app_owner";
+
+/// Who moves them.
+const MOVER: &str = "mover";
 
 /// Two servers.
 #[derive(Debug)]
@@ -45,15 +52,34 @@ impl Pair {
             Postgres::start(source(options.clone().version(from))),
             Postgres::start(options.version(to))
         );
-        Self { source: source.unwrap(), target: target.unwrap() }
+        let pair = Self { source: source.unwrap(), target: target.unwrap() };
+        pair.source.create_user(OWNER, "").await.unwrap();
+        pair.source.create_user(MOVER, "REPLICATION").await.unwrap();
+        pair.source.execute(&format!("GRANT {OWNER} TO {MOVER}")).await.unwrap();
+        pair.target.create_user(MOVER, "").await.unwrap();
+        pair
     }
 
-    /// Makes a database on both sides, and its tables at the source.
+    /// Makes a database on both sides, its tables at the source, and the
+    /// grants of the documentation.
     pub async fn case(&self, name: &str, tables: &str) -> Case {
         let (source, target) =
             tokio::join!(self.source.create_database(name), self.target.create_database(name));
-        let case = Case { name: name.to_owned(), source: source.unwrap(), target: target.unwrap() };
-        case.source.execute(tables).await.unwrap();
+        let case = Case {
+            name: name.to_owned(),
+            source: source.unwrap(),
+            target: target.unwrap(),
+            superuser: false,
+        };
+        case.make(tables).await;
+        case.target
+            .execute(&format!(
+                "REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT CREATE ON DATABASE \"{}\" TO {MOVER};
+                 GRANT USAGE, CREATE ON SCHEMA public TO {MOVER}",
+                case.target.name()
+            ))
+            .await
+            .unwrap();
         case
     }
 }
@@ -77,17 +103,65 @@ pub struct Case {
     pub source: Database,
     /// Where they go.
     pub target: Database,
+    /// Whether superusers move it.
+    superuser: bool,
 }
 
 impl Case {
+    /// The owner makes the tables. What it needs for that alone goes again,
+    /// so that it does not come to the mover by membership.
+    async fn make(&self, tables: &str) {
+        let database = self.source.name();
+        let owner = self.source.connect().await.unwrap();
+        let rights = format!(
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT USAGE, CREATE ON SCHEMA public TO {OWNER};
+             GRANT CREATE ON DATABASE \"{database}\" TO {OWNER}; SET ROLE {OWNER}"
+        );
+        owner.batch_execute(&rights).await.unwrap();
+        owner.batch_execute(tables).await.unwrap();
+        let rights = format!(
+            "RESET ROLE; REVOKE CREATE ON DATABASE \"{database}\" FROM {OWNER};
+             GRANT CREATE ON DATABASE \"{database}\" TO {MOVER}"
+        );
+        owner.batch_execute(&rights).await.unwrap();
+        let schemas =
+            "SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$)'";
+        for row in owner.query(schemas, &[]).await.unwrap() {
+            let schema: &str = row.get(0);
+            let rights = format!(
+                "GRANT USAGE ON SCHEMA {schema} TO {MOVER}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {MOVER};
+                 GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {MOVER}"
+            );
+            owner.batch_execute(&rights).await.unwrap();
+        }
+    }
+
+    /// The same, moved by superusers: they switch triggers and foreign keys
+    /// off, whatever the tables have.
+    #[must_use]
+    pub fn by_superusers(mut self) -> Self {
+        self.superuser = true;
+        self
+    }
+
+    /// Where the migrating process logs in, at source and target.
+    pub fn urls(&self) -> (String, String) {
+        let of = |database: &Database| {
+            if self.superuser { database.url() } else { database.url_as(MOVER, "unasked") }
+        };
+        (of(&self.source), of(&self.target))
+    }
+
     /// A migration between the two.
     pub fn plan(&self) -> Plan {
-        Plan::new(&self.source.url(), &self.target.url()).with("run", &self.name)
+        let (source, target) = self.urls();
+        Plan::new(&source, &target).with("run", &self.name)
     }
 
     /// The same through two proxies.
     pub fn plan_through(&self, source: &Proxy, target: &Proxy) -> Plan {
-        Plan::new(&source.url(&self.source.url()), &target.url(&self.target.url())).with("run", &self.name)
+        let (from, to) = self.urls();
+        Plan::new(&source.url(&from), &target.url(&to)).with("run", &self.name)
     }
 
     /// Runs SQL at the source.

@@ -10,11 +10,14 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use zdm_servers::Proxy;
+use zdm_servers::postgres::Database;
 use zdm_servers::proxy::{Cut, Direction};
-use zdm_tests::load::postgres::{SCHEMA, seed};
+use zdm_tests::load::postgres::{BALANCE, SCHEMA, seed};
 use zdm_tests::load::{Load, LoadOptions};
 use zdm_tests::migrator::{End, Migrator, Plan};
 use zdm_tests::pair::{Case, Pair};
@@ -134,6 +137,84 @@ async fn killed_from_the_oldest_to_the_newest_version_it_goes_on() {
     finish(&case, load).await;
 }
 
+/// Looks at a target until it is told to end, each time at one moment of it.
+/// Gives the states that it has seen, or the first one that never was.
+async fn watch(target: Database, end: CancellationToken) -> Result<BTreeSet<i64>, String> {
+    let client = target.connect().await.unwrap();
+    let look = format!("SELECT ({BALANCE})::bigint, (SELECT sum(cents) FROM till)::bigint");
+    let mut seen = BTreeSet::new();
+    while !end.is_cancelled() {
+        let row = client.query_one(&look, &[]).await.unwrap();
+        let (balance, state): (i64, i64) = (row.get(0), row.get(1));
+        if balance != 0 {
+            return Err(format!("a torn transaction behind {} states: {balance} too much", seen.len()));
+        }
+        seen.insert(state);
+    }
+    Ok(seen)
+}
+
+/// From the first moment at which it says so, also while the process is
+/// killed and starts again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_target_always_shows_a_true_past_state() {
+    let pair = Pair::start().await;
+    let (case, load) = application(&pair, "states", 4).await;
+    let mut migrator = case.plan().start();
+    migrator.following().await;
+    let end = CancellationToken::new();
+    let watching = tokio::spawn(watch(case.target.clone(), end.clone()));
+    load.more(300).await;
+    if watching.is_finished() {
+        panic!("{:?}", watching.await.unwrap());
+    }
+    migrator.kill().await;
+    for point in [
+        "follow::written:3",
+        "apply::deleted:2",
+        "sink::advanced:2",
+        "sink::committing:2",
+        "follow::after_commit:3",
+    ] {
+        assert_eq!(case.plan().with("kill-at", point).run().await, End::Killed, "{point}");
+    }
+    let mut migrator = case.plan().start();
+    migrator.following().await;
+    load.more(100).await;
+    arrived(&case, &load, &mut migrator).await;
+    end.cancel();
+    let seen = within("the last look", watching).await.unwrap().unwrap_or_else(|torn| panic!("{torn}"));
+    assert!(seen.len() > 5, "the target stood still: {seen:?}");
+    assert_eq!(migrator.stop().await, done("stopped"));
+    finish(&case, load).await;
+}
+
+/// The servers die while chunks are under way, each in its turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_die_in_the_copy_lose_no_row() {
+    let pair = Pair::start().await;
+    let (case, load) = application(&pair, "copying", 4).await;
+    for (server, point) in [
+        (&pair.source, "copy::batch:2"),
+        (&pair.target, "load::copied:2"),
+        (&pair.source, "copy::before_commit:3"),
+        (&pair.target, "sink::advanced:3"),
+    ] {
+        let mut migrator = case.plan().with("jobs", 1).with("hold-at", point).start();
+        migrator.held().await;
+        server.kill().await.unwrap();
+        migrator.go().await;
+        server.start_again().await.unwrap();
+        // It goes on by itself, in the copy still.
+        let copies =
+            |status: &serde_json::Value| status["retries"].as_u64() > Some(0) && status["phase"] == "copying";
+        assert!(migrator.status(copies).await, "{point}");
+        migrator.kill().await;
+    }
+    assert!(load.lost() > 0);
+    finish(&case, load).await;
+}
+
 /// Answers that may still be under way when COMMIT is sent, and one byte of
 /// its own: it has happened.
 const INTO_THE_ANSWER: u64 = 12;
@@ -177,10 +258,10 @@ async fn a_target_that_says_nothing_more_is_given_up() {
     let pair = Pair::start().await;
     let (case, load) = application(&pair, "silent", 12).await;
     let target = Proxy::start(pair.target.host(), pair.target.port()).await.unwrap();
-    let direct = case.target.url();
+    let (from, direct) = case.urls();
     let more = if direct.contains('?') { '&' } else { '?' };
     let url = format!("{}{more}answer_timeout=2&connect_timeout=2", target.url(&direct));
-    let plan = Plan::new(&case.source.url(), &url).with("run", &case.name).with("jobs", 1);
+    let plan = Plan::new(&from, &url).with("run", &case.name).with("jobs", 1);
     for nth in [2, 3] {
         let mut migrator = plan.clone().with("hold-at", format!("sink::advanced:{nth}")).start();
         migrator.held().await;
@@ -199,6 +280,8 @@ async fn a_target_that_says_nothing_more_is_given_up() {
 async fn killed_at_random_moments_it_goes_on() {
     let pair = Pair::start().await;
     let (case, load) = application(&pair, "moments", 12).await;
+    // All others are moved by a role with the documented rights alone.
+    let case = case.by_superusers();
     let mut random = fastrand::Rng::with_seed(variable("ZDM_TEST_SEED", 1));
     for _ in 0..variable("ZDM_TEST_KILLS", 10) {
         let mut migrator = case.plan().start();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]
 
+use futures::StreamExt;
 use zdm_tests::migrator::{End, Plan, lsn};
 use zdm_tests::pair::{Case, Pair};
 use zdm_tests::within;
@@ -16,23 +17,43 @@ fn done(state: &str) -> End {
     End::Done(state.to_owned())
 }
 
-/// Does something at the source while the copy stands between two chunks, is
-/// killed before the next one, and goes on.
-async fn between_chunks(pair: &Pair, name: &str, meanwhile: &str) {
-    for killed in [false, true] {
-        let case = pair.case(&format!("{name}_{}", if killed { "killed" } else { "on" }), TABLE).await;
-        let plan = case.plan().with("jobs", 1).with("hold-at", "copy::after_commit:2").until_caught_up();
-        let mut migrator = plan.start();
-        migrator.held().await;
-        case.sql(meanwhile).await;
-        if killed {
-            migrator.kill().await;
-        } else {
-            migrator.go().await;
-            assert_eq!(migrator.end().await, done("caught_up"), "{name}");
+/// Does something at the source while the copy stands behind one of its
+/// chunks, and goes on; or is killed there (behind the second one once more
+/// when it catches up), and goes on.
+async fn behind_chunk(pair: &Pair, name: &str, meanwhile: &str, chunk: usize, killed: bool) {
+    let on = if killed { "killed" } else { "on" };
+    let case = pair.case(&format!("{name}_{on}_{chunk}"), TABLE).await;
+    let plan = case.plan().with("jobs", 1).until_caught_up();
+    let mut migrator = plan.clone().with("hold-at", format!("copy::after_commit:{chunk}")).start();
+    migrator.held().await;
+    assert_eq!(chunks(&case, "done").await, chunk, "{name}");
+    case.sql(meanwhile).await;
+    if killed {
+        migrator.kill().await;
+        if chunk == 2 {
+            let again = plan.with("kill-at", "follow::before_commit:1");
+            assert_eq!(again.run().await, End::Killed, "{name}");
         }
-        arrives(&case).await;
+    } else {
+        migrator.go().await;
+        assert_eq!(migrator.end().await, End::Done("caught_up".to_owned()), "{name}");
     }
+    arrives(&case).await;
+}
+
+/// How many chunks the target knows, of those of which that is true.
+async fn chunks(case: &Case, which: &str) -> usize {
+    let count = format!("SELECT count(*) FROM zdm.chunk WHERE {which}");
+    case.target.value(&count).await.unwrap().parse().unwrap()
+}
+
+/// The same at every place: killed behind each of so many chunks, and once
+/// not killed.
+async fn between_chunks(pair: &Pair, all: usize, name: &str, meanwhile: &str) {
+    let places = (1..=all).map(|chunk| (chunk, true)).chain([(2, false)]);
+    futures::stream::iter(places)
+        .for_each_concurrent(3, |(chunk, killed)| behind_chunk(pair, name, meanwhile, chunk, killed))
+        .await;
 }
 
 async fn arrives(case: &Case) {
@@ -42,9 +63,15 @@ async fn arrives(case: &Case) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_copy_and_the_changes_meet() {
-    let pair = Pair::start().await;
+    // Each case keeps its slot.
+    let pair = Pair::with(|options| options.setting("max_replication_slots", 60)).await;
+    let probe = pair.case("probe", TABLE).await;
+    arrives(&probe).await;
+    let all = chunks(&probe, "done").await;
+    assert!(all > 4, "{all} chunks have few places between them");
     between_chunks(
         &pair,
+        all,
         "keys_move",
         "UPDATE t SET id = id + 1000 WHERE id <= 10; UPDATE t SET id = -id WHERE id BETWEEN 90 AND 100;
          UPDATE t SET id = id + 5000 WHERE id > 1005; UPDATE t SET n = 0 WHERE id < 0;
@@ -53,12 +80,14 @@ async fn the_copy_and_the_changes_meet() {
     .await;
     between_chunks(
         &pair,
+        all,
         "truncate",
         "TRUNCATE t; INSERT INTO t SELECT i, 0, 'after' FROM generate_series(90, 110) i",
     )
     .await;
     between_chunks(
         &pair,
+        all,
         "again",
         "DELETE FROM t WHERE id IN (1, 2, 99, 100); INSERT INTO t VALUES (1, 0, 'x'), (100, 0, 'y');
          DELETE FROM t WHERE id = 1; BEGIN; DELETE FROM t WHERE id = 3; INSERT INTO t VALUES (3, 3, 'z'); COMMIT",

@@ -6,6 +6,7 @@
 mod pg_snapshot {
     pub(crate) mod chunks;
     pub(crate) mod fixture;
+    pub(crate) mod random;
     pub(crate) mod rereads;
     pub(crate) mod seen;
     pub(crate) mod values;

@@ -14,6 +14,7 @@ use zdm_core::connect::{Finding, SequenceValue, Sequences, Severity};
 use zdm_core::schema::{Schema, Sequence, TableName};
 use zdm_core::{Error, ErrorKind, Result};
 
+use crate::checkpoint::durable;
 use crate::config::PgConfig;
 use crate::connect::Control;
 use crate::connect::quote::{quote_literal, quote_table};
@@ -62,6 +63,8 @@ impl Sequences for PgSequences {
 
     async fn set(&self, schema: &Schema, values: &[SequenceValue], margin: u32) -> Result<()> {
         let mut control = Control::connect(&self.config, "sequences").await?;
+        // A sequence that steps back in a crash gives its numbers twice.
+        durable(&control).await?;
         let names = found(&control, schema).await?;
         let live = live(&control, &names).await?;
         let given: HashMap<&TableName, &SequenceValue> = values.iter().map(|v| (&v.name, v)).collect();

@@ -4,8 +4,11 @@
 //!
 //! Two strays write past the gate, one to each side, all the time: whatever a
 //! side acknowledges while the other one does too stands in the ledger.
+//!
+//! A server may die under it. A write that nobody answered is kept apart: it
+//! is there or not, at most once, and never at the source alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -21,7 +24,7 @@ use zdm_servers::postgres::Database;
 use zdm_tests::pair::Case;
 use zdm_tests::within;
 
-use super::{refused, write};
+use super::{asked, lost, refused, write};
 
 const WORKERS: usize = 3;
 
@@ -53,6 +56,8 @@ struct Shared {
     gate: Gate<Side>,
     stop: AtomicBool,
     ledger: Mutex<Vec<Ack>>,
+    /// Writes that nobody answered.
+    unknown: Mutex<BTreeSet<String>>,
     /// Requests that the gate let in and a seal refused; they were made again.
     refused: AtomicU64,
     /// Requests that failed in the end.
@@ -65,6 +70,7 @@ impl Application {
             gate: Gate::with(Side::Source, GateOptions::default().patience(Duration::from_secs(60))),
             stop: AtomicBool::new(false),
             ledger: Mutex::default(),
+            unknown: Mutex::default(),
             refused: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         });
@@ -108,17 +114,34 @@ impl Application {
         for ack in at(Side::Source) {
             assert!(ack.began < opened, "{name}: {ack:?} went to the source when the target was open");
         }
+        let unknown = std::mem::take(&mut *self.shared.unknown.lock().await);
+        let known = |written: &BTreeMap<String, u64>| {
+            let known = written.iter().filter(|(number, _)| !unknown.contains(*number));
+            known.map(|(number, count)| (number.clone(), *count)).collect::<BTreeMap<_, _>>()
+        };
+        let (there, left) = (written(&case.target).await, written(&case.source).await);
         let mut numbers: BTreeMap<String, u64> = BTreeMap::new();
         ledger.iter().for_each(|ack| *numbers.entry(ack.number.clone()).or_default() += 1);
-        assert_eq!(written(&case.target).await, numbers, "{name}: what the target has");
+        assert_eq!(known(&there), numbers, "{name}: what the target has");
         numbers.clear();
         at(Side::Source).for_each(|ack| *numbers.entry(ack.number.clone()).or_default() += 1);
-        assert_eq!(written(&case.source).await, numbers, "{name}: what the source has");
+        assert_eq!(known(&left), numbers, "{name}: what the source has");
+        for (number, count) in &left {
+            assert_eq!(there.get(number), Some(count), "{name}: {number} was left behind");
+        }
+        for number in &unknown {
+            assert!(there.get(number).is_none_or(|count| *count == 1), "{name}: {number} came twice");
+        }
+        for database in [&case.source, &case.target] {
+            let fired = "SELECT count(*) FROM purchase WHERE written <> 1";
+            assert_eq!(database.value(fired).await.unwrap(), "0", "{name}: a trigger fired once more");
+        }
         let refused = self.shared.refused.load(Ordering::Relaxed);
         println!(
-            "{name}: {} writes, {} at the target, {refused} made again",
+            "{name}: {} writes, {} at the target, {refused} made again, {} without an answer",
             ledger.len(),
-            at(Side::Target).count()
+            at(Side::Target).count(),
+            unknown.len()
         );
     }
 }
@@ -138,7 +161,7 @@ async fn written(database: &Database) -> BTreeMap<String, u64> {
 /// One worker: each of its requests passes the gate, and one that a seal
 /// refused is made again.
 async fn work(case: Case, worker: usize, shared: Arc<Shared>) {
-    let (source, target) = (case.source.connect().await.unwrap(), case.target.connect().await.unwrap());
+    let (mut source, mut target) = (Wire::to(&case.source), Wire::to(&case.target));
     for n in 0.. {
         if shared.stop.load(Ordering::Relaxed) {
             return;
@@ -150,12 +173,14 @@ async fn work(case: Case, worker: usize, shared: Arc<Shared>) {
                 shared.failed.fetch_add(1, Ordering::Relaxed);
                 break;
             };
-            let client = if *side == Side::Source { &source } else { &target };
-            if once(client, *side, &number, &shared).await {
-                break;
-            }
+            let wire = if *side == Side::Source { &mut source } else { &mut target };
+            match once(wire, *side, &number, &shared).await {
+                Answer::Done | Answer::Lost => break,
+                Answer::Refused => shared.refused.fetch_add(1, Ordering::Relaxed),
+                Answer::Down if shared.stop.load(Ordering::Relaxed) => return,
+                Answer::Down => 0,
+            };
             drop(side);
-            shared.refused.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(PACE).await;
         }
     }
@@ -163,7 +188,7 @@ async fn work(case: Case, worker: usize, shared: Arc<Shared>) {
 
 /// Somebody who knows of no gate.
 async fn stray(database: Database, side: Side, shared: Arc<Shared>) {
-    let client = database.connect().await.unwrap();
+    let mut wire = Wire::to(&database);
     // At the target there is no table yet.
     let there = async {
         while database.value("SELECT to_regclass('purchase') IS NOT NULL").await.unwrap() != "t" {
@@ -183,22 +208,52 @@ async fn stray(database: Database, side: Side, shared: Arc<Shared>) {
             return;
         }
         tokio::time::sleep(PACE).await;
-        once(&client, side, &format!("stray at the {side:?}, {n}"), &shared).await;
+        once(&mut wire, side, &format!("stray at the {side:?}, {n}"), &shared).await;
     }
 }
 
-/// One write; `false` if the seal refused it.
-async fn once(client: &Client, side: Side, number: &str, shared: &Shared) -> bool {
+/// What became of a write.
+enum Answer {
+    Done,
+    /// By the seal.
+    Refused,
+    /// Nobody knows.
+    Lost,
+    /// It was not sent: the server is down.
+    Down,
+}
+
+/// A connection that is opened again when it is lost.
+struct Wire {
+    database: Database,
+    client: Option<Client>,
+}
+
+impl Wire {
+    fn to(database: &Database) -> Self {
+        Self { database: database.clone(), client: None }
+    }
+}
+
+/// One write.
+async fn once(wire: &mut Wire, side: Side, number: &str, shared: &Shared) -> Answer {
+    if wire.client.as_ref().is_none_or(Client::is_closed) {
+        wire.client = wire.database.connect().await.ok();
+    }
+    let Some(client) = &wire.client else { return Answer::Down };
     let began = Instant::now();
     match within("an answer to a write", client.batch_execute(&write(number))).await {
         Ok(()) => {
             let ack = Ack { number: number.to_owned(), side, began, ended: Instant::now() };
             shared.ledger.lock().await.push(ack);
-            true
+            Answer::Done
         }
+        Err(error) if refused(&error) => Answer::Refused,
         Err(error) => {
-            assert!(refused(&error), "{error:?}");
-            false
+            assert!(lost(&error), "{error:?}");
+            wire.client = None;
+            shared.unknown.lock().await.insert(number.to_owned());
+            Answer::Lost
         }
     }
 }
@@ -212,17 +267,19 @@ async fn go_by_the_record(case: Case, shared: Arc<Shared>) {
     let mut hold: Option<Box<dyn GateHold>> = None;
     while !shared.stop.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        let Some(record) = fence.record(&run).await.unwrap() else {
+        // While it does not answer, what was last known stands.
+        let (Ok(record), Ok(now)) = (fence.record(&run).await, fence.now().await) else { continue };
+        let Some(record) = record else {
             hold = None;
             continue;
         };
         match record.state {
-            SwitchState::Preparing if record.lease_until > fence.now().await.unwrap() => {
+            SwitchState::Preparing if record.lease_until > now => {
                 if hold.is_none() {
                     hold = Some(toward.hold(Duration::from_secs(60)).await.unwrap());
                 }
             }
-            SwitchState::Switched if super::open(&case.target).await => {
+            SwitchState::Switched if asked(&case.target).await == Some(true) => {
                 toward.open_target().await.unwrap();
                 return;
             }

@@ -9,23 +9,29 @@ use super::application::Application;
 use super::{TABLES, sides};
 
 /// Each point of a cutover, and whether it lies behind the commit point.
-const POINTS: &[(&str, bool)] = &[
-    ("prepared", false),
-    ("held", false),
-    ("fenced", false),
-    ("drained", false),
-    ("finished", false),
-    ("before_switch", false),
-    ("after_switch", true),
-    ("opened", true),
+pub(super) const POINTS: &[(&str, bool)] = &[
+    ("cutover::prepared", false),
+    ("cutover::held", false),
+    ("cutover::fenced", false),
+    ("cutover::drained", false),
+    ("cutover::finished", false),
+    ("cutover::before_switch", false),
+    ("fence::sealing", false),
+    ("cutover::after_switch", true),
+    ("cutover::opened", true),
 ];
 
+/// A name for its database.
+pub(super) fn name_of(point: &str) -> String {
+    point.replace("::", "_")
+}
+
 async fn killed_at(pair: &Pair, point: &str, behind: bool) {
-    let case = pair.case(point, TABLES).await;
+    let case = pair.case(&name_of(point), TABLES).await;
     let application = Application::start(&case);
     application.more(20).await;
     let switched = End::Done("switched".to_owned());
-    let kill = case.plan().with("cutover", "following").with("kill-at", format!("cutover::{point}:1"));
+    let kill = case.plan().with("cutover", "following").with("kill-at", format!("{point}:1"));
     assert_eq!(kill.run().await, End::Killed, "{point}");
     let (source, target) = sides(&case).await;
     assert!(!(source && target), "{point}: both sides are open behind the kill");
@@ -53,4 +59,15 @@ async fn killed_at_every_step_of_a_cutover_exactly_one_side_is_open_and_no_write
     // A few at a time: most of it is waiting for leases to run out.
     let cases = futures::stream::iter(POINTS);
     cases.for_each_concurrent(3, |(point, behind)| killed_at(&pair, point, *behind)).await;
+}
+
+/// One before the commit point and one behind it, for both ends of what is
+/// supported.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_from_the_oldest_to_the_newest_version_exactly_one_side_is_open() {
+    let pair = Pair::oldest_to_newest().await;
+    futures::join!(
+        killed_at(&pair, "cutover::finished", false),
+        killed_at(&pair, "cutover::after_switch", true)
+    );
 }

@@ -9,7 +9,7 @@ use super::fixture::{Fixture, server};
 
 /// Types with odd values of theirs, as SQL that makes them, and whether an
 /// array of the type is worth a table as well.
-const TYPES: [(&str, &[&str]); 52] = [
+pub(crate) const TYPES: [(&str, &[&str]); 52] = [
     ("bool", &["true", "false"]),
     ("int2", &["-32768", "32767", "0"]),
     ("int4", &["-2147483648", "2147483647"]),
@@ -124,7 +124,7 @@ const TYPES: [(&str, &[&str]); 52] = [
 ];
 
 /// Types and values that came with a major version.
-const LATER: [(u16, &str, &[&str]); 4] = [
+pub(crate) const LATER: [(u16, &str, &[&str]); 4] = [
     (13, "xid8", &["'18446744073709551615'"]),
     (14, "numeric", &["'Infinity'", "'-Infinity'"]),
     (14, "int4multirange", &["'{}'", "'{[1,3),[5,)}'"]),
@@ -196,7 +196,7 @@ async fn a_select_and_the_log_decode_one_value() {
         fixture.log_until(&zdm_core::Position::new(fixture.snapshot.start().engine().clone(), goal)).await;
     for (table, kind, values) in &tables {
         let (batches, _) = fixture.read(fixture.whole(table).await).await.unwrap();
-        let (selected, logged) = (values_of(&batches, table), values_of(&log, table));
+        let (selected, logged) = (values_of(&batches, table, 1), values_of(&log, table, 1));
         assert_eq!(selected.len(), values.len() + 1, "{kind}");
         assert_eq!(selected, logged, "{kind}");
         assert_eq!(selected[&-1], Value::Null);
@@ -240,13 +240,13 @@ async fn a_select_and_the_log_decode_one_value() {
     }
 }
 
-/// The values of the column `v` by the key.
-fn values_of(batches: &[Batch], table: &str) -> BTreeMap<i64, Value<'static>> {
+/// The values of a column by the key, the first one.
+pub(crate) fn values_of(batches: &[Batch], table: &str, column: usize) -> BTreeMap<i64, Value<'static>> {
     let rows = batches.iter().flat_map(|batch| batch.rows()).filter(|row| row.table().name.name == table);
     let pair = |row: zdm_core::change::RowRef<'_>| {
         let image = row.after().unwrap();
         let key = image.cell(0).value().unwrap().as_i64().unwrap();
-        let value = image.cell(1).value().unwrap_or_else(|error| panic!("{table} {key}: {error}"));
+        let value = image.cell(column).value().unwrap_or_else(|error| panic!("{table} {key}: {error}"));
         (key, value.into_owned())
     };
     rows.map(pair).collect()

@@ -212,6 +212,7 @@ impl Hold for PgHold {
         let reason = format!("its data moved to {} (zdm run {})", new.target, self.run);
         record::swap(&*self.session, &self.ours, &self.run, Some(old), Some(new)).await.map_err(undone)?;
         seal::put(&*self.session, &self.ours, &self.run, &self.tables, &reason).await.map_err(undone)?;
+        fail::fail_point!("fence::sealing");
         self.session.batch_execute("COMMIT").await.map_err(|error| {
             Error::new(
                 ErrorKind::Connection,

@@ -3,5 +3,5 @@
 mod schema;
 mod work;
 
-pub use schema::{SCHEMA, seed};
+pub use schema::{BALANCE, SCHEMA, seed};
 pub(super) use work::transaction;

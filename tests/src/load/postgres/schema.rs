@@ -18,12 +18,22 @@ CREATE TABLE account (
     feeling mood DEFAULT 'ok',
     tags text[],
     note text,
+    written int NOT NULL DEFAULT 0,
     doubled numeric GENERATED ALWAYS AS (balance * 2) STORED,
     changed timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 ALTER TABLE account ALTER note SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX ON account (code);
 CREATE INDEX ON account (changed);
+-- One that fires once more where changes are applied counts once more.
+CREATE FUNCTION count_writes() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN NEW.written := NEW.written + 1; RETURN NEW; END';
+CREATE TRIGGER count_writes BEFORE INSERT OR UPDATE ON account FOR EACH ROW EXECUTE FUNCTION count_writes();
+
+-- Each transaction takes from the one as much as it brings to the other: their
+-- sums are one number in every true state.
+CREATE TABLE till (id int PRIMARY KEY, cents bigint NOT NULL, note text);
+CREATE TABLE "Sales Dept"."Safe" (id int PRIMARY KEY, cents bigint NOT NULL);
 
 -- Keys that change, and deletes that cascade.
 CREATE TABLE "Sales Dept"."Order" (id int PRIMARY KEY, "When" date NOT NULL, info jsonb);
@@ -59,6 +69,11 @@ CREATE TABLE blob (id int PRIMARY KEY, n int NOT NULL, body text NOT NULL, more 
 ALTER TABLE blob ALTER body SET STORAGE EXTERNAL, ALTER more SET STORAGE EXTERNAL;
 "#;
 
+/// The sum of both sides of every transfer, in one statement and so of one
+/// moment; it is 0 in every state that was ever committed.
+pub const BALANCE: &str =
+    r#"SELECT (SELECT sum(cents) FROM till) + (SELECT sum(cents) FROM "Sales Dept"."Safe")"#;
+
 /// Rows that are there when a migration begins; a larger `scale` makes more
 /// chunks.
 pub fn seed(scale: u32) -> String {
@@ -69,6 +84,8 @@ INSERT INTO account (id, slot, code, balance, tags, note)
 SELECT i, i, 'c' || i, i, ARRAY['t' || i, NULL, 'a "quoted" one'], repeat(chr(97 + i % 26), 2500 + i % 500)
 FROM generate_series(1, {accounts}) i;
 SELECT setval(pg_get_serial_sequence('account', 'id'), {accounts});
+INSERT INTO till SELECT i, i, repeat('t', 900) FROM generate_series(1, 60) i;
+INSERT INTO "Sales Dept"."Safe" SELECT i, -i FROM generate_series(1, 60) i;
 INSERT INTO "Sales Dept"."Order" SELECT i, date '2020-01-01' + i % 1000, jsonb_build_object('n', i)
 FROM generate_series(1, {orders}) i;
 INSERT INTO "Sales Dept"."Order Line" SELECT i, l, i * l, decode(repeat('00ff', i % 300), 'hex')

@@ -8,6 +8,9 @@ use crate::load::Transaction;
 pub(in crate::load) fn transaction(random: &mut Rng, worker: i64, number: i64) -> Transaction {
     let mut statements =
         vec![if random.u8(..) < 40 { "BEGIN ISOLATION LEVEL REPEATABLE READ" } else { "BEGIN" }.to_owned()];
+    let (from, to, cents) = (random.u8(1..=60), random.u8(1..=60), random.u16(1..1000));
+    // As far apart as they can be.
+    statements.push(format!("UPDATE till SET cents = cents - {cents} WHERE id = {from}"));
     for _ in 0..random.usize(1..5) {
         if random.u8(..) < 40 {
             // What a subtransaction did comes back, or goes with it.
@@ -19,6 +22,7 @@ pub(in crate::load) fn transaction(random: &mut Rng, worker: i64, number: i64) -
             statements.push(statement(random));
         }
     }
+    statements.push(format!("UPDATE \"Sales Dept\".\"Safe\" SET cents = cents + {cents} WHERE id = {to}"));
     statements.push(format!("INSERT INTO ledger VALUES ({worker}, {number})"));
     let commits = random.u8(..) >= 25;
     statements.push(if commits { "COMMIT" } else { "ROLLBACK" }.to_owned());

@@ -4,6 +4,14 @@ use fastrand::Rng;
 
 use super::values as of;
 
+/// Types of a user's, which a database needs before the tables come back.
+pub(super) const TYPES: &str = "
+CREATE TYPE mood AS ENUM ('sad', 'it''s', 'Sad', 'a,b \"c\" \\ d', '1', 'é🐘');
+CREATE TYPE pair AS (a int, b text);
+CREATE DOMAIN posint AS int CHECK (VALUE > 0);
+CREATE DOMAIN word AS varchar(40);
+CREATE DOMAIN ids AS int[]";
+
 /// A type, and its values.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kind {

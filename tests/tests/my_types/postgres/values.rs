@@ -4,7 +4,9 @@
 
 use fastrand::Rng;
 
-use super::super::columns::one;
+fn one<T: Clone>(rng: &mut Rng, of: &[T]) -> T {
+    of[rng.usize(..of.len())].clone()
+}
 
 /// A literal.
 pub(super) fn quoted(text: &str) -> String {

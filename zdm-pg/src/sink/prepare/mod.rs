@@ -38,6 +38,7 @@ pub use self::drop::drop_run;
 pub use self::fit::not_moved;
 pub(crate) use self::orphans::orphans;
 use self::state::State;
+use crate::checkpoint::durable;
 use crate::config::PgConfig;
 use crate::connect::Control;
 use crate::connect::quote::{quote_literal, quote_table};
@@ -77,17 +78,15 @@ pub async fn prepare(config: &PgConfig, run: &RunName, schema: &Schema, step: St
     if step >= Step::Validated {
         ready::validate(&mut work).await?;
     }
-    Ok(())
+    work.flush().await
 }
 
 impl Work<'_> {
     /// Names with their schemas, functions that may call what comes later, and
     /// a lock that falls with the session.
     ///
-    /// No statement waits for the disk: OK because what relies on a step (the
-    /// run's phase, the end of a seal) is a later, durable commit of the same
-    /// server, which flushes the log up to it; and after a crash each step is
-    /// made again.
+    /// No statement waits for the disk: OK because [`flush`](Self::flush) does
+    /// so once, for all of them.
     async fn settle(&self) -> Result<()> {
         let sql = format!(
             "SET search_path = ''; SET check_function_bodies = off; SET statement_timeout = 0; \
@@ -95,6 +94,17 @@ impl Work<'_> {
             quote_literal(self.run.as_str())
         );
         self.control.batch_execute(&sql).await.during("sink.prepare")
+    }
+
+    /// What was made outlives the server from here on. A cutover relies on it
+    /// without looking again: its commit point is in another server, which
+    /// knows nothing of a crash of this one.
+    async fn flush(&self) -> Result<()> {
+        durable(&self.control).await?;
+        // The log is flushed in its order: behind a durable commit is all
+        // that came before it.
+        let commit = "SELECT pg_catalog.pg_logical_emit_message(true, 'zdm', 'prepared')";
+        self.control.batch_execute(commit).await.during("sink.prepare")
     }
 
     /// The tables, each once: a route may lead several to one.
