@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use zdm_core::connect::{Assess, Fence, Finding, Role, RunName, Sequences, Severity, Step};
 use zdm_core::schema::{Schema, Selection};
 use zdm_pg::config::{PgConfig, PgConfigBuilder};
@@ -33,6 +35,7 @@ async fn what_stands_in_the_way_is_told_and_the_listed_rights_are_enough() {
     let server = Postgres::start(PgOptions::new().auth(Auth::Scram)).await.unwrap();
     findings(&server).await;
     rights(&server).await;
+    unread(&server).await;
     sequences(&server).await;
     dropped(&server).await;
     server.close().await.unwrap();
@@ -234,6 +237,86 @@ async fn sequences(server: &Postgres) {
     let error = setter.set(&schema, &near, 10).await.unwrap_err();
     assert_eq!(error.kind(), zdm_core::ErrorKind::Rejected);
     assert!(error.to_string().contains("T_never_seq"), "{error}");
+}
+
+/// A right is named when it is missing, and no more when it is given.
+async fn unread(server: &Postgres) {
+    let source = server.create_database("unread").await.unwrap();
+    source.execute("create schema shop; create table shop.t (id serial primary key)").await.unwrap();
+    let schema = describe(&parse(&source.url()), &Selection::all()).await.unwrap();
+    let poor = server.create_user("unread_poor", "replication").await.unwrap();
+    let poor = parse(&source.url_as(&poor.name, &poor.password));
+    for (code, subject, grant) in [
+        ("usage", "shop.t", "grant usage on schema shop to unread_poor"),
+        ("select", "shop.t", "grant select on shop.t to unread_poor"),
+        ("sequence_select", "shop.t_id_seq", "grant select on sequence shop.t_id_seq to unread_poor"),
+    ] {
+        let found = assess(&poor, Role::Source, &schema).await;
+        assert_eq!(has(&found, code, subject), Severity::Blocker);
+        source.execute(grant).await.unwrap();
+        let found = assess(&poor, Role::Source, &schema).await;
+        assert!(!found.iter().any(|f| f.code == code && f.subject == subject), "{code}: {found:#?}");
+    }
+}
+
+/// A way to a server that says of itself to be of another version.
+async fn of_version(server: &Postgres, major: u8) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, address) = (listener.local_addr().unwrap().port(), (server.host(), server.port()));
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(address.clone()).await.unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 64 << 10];
+                let name = b"server_version\0";
+                while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
+                    // Whole: the server sends all that it says of itself at once.
+                    let at = bytes[..count].windows(name.len()).position(|part| part == name);
+                    if let Some(at) = at.map(|at| at + name.len()) {
+                        bytes[at..at + 2].copy_from_slice(major.to_string().as_bytes());
+                    }
+                    if to_client.write_all(&bytes[..count]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+/// Of servers that are too old for something, no one need be at hand.
+#[tokio::test]
+async fn a_version_that_is_too_old_is_refused() {
+    let server = Postgres::start(PgOptions::new()).await.unwrap();
+    let db = server.create_database("old").await.unwrap();
+    db.execute(
+        "create table fine (id int primary key);
+         create table parts (id int primary key) partition by range (id);
+         create table part partition of parts default",
+    )
+    .await
+    .unwrap();
+    let schema = describe(&parse(&db.url()), &Selection::all()).await.unwrap();
+    for (major, too_old) in [(11, true), (12, false), (13, false)] {
+        let port = of_version(&server, major).await;
+        let config = PgConfigBuilder::parse(&db.url()).unwrap().port(port).build().unwrap();
+        let config = Arc::new(config);
+        for role in [Role::Source, Role::Target] {
+            let found = assess(&config, role, &schema).await;
+            let version = found.iter().any(|f| f.code == "version" && f.severity == Severity::Blocker);
+            assert_eq!(version, too_old, "{major} as {role:?}: {found:#?}");
+            let partitions: Vec<_> = found.iter().filter(|f| f.code == "partitions_12").collect();
+            let wanted = major < 13 && role == Role::Source;
+            assert_eq!(partitions.len(), usize::from(wanted), "{major} as {role:?}");
+            assert!(
+                partitions.iter().all(|f| f.subject == "public.parts" && f.severity == Severity::Blocker)
+            );
+        }
+    }
 }
 
 /// What one run keeps goes, and what another keeps beside it stays.

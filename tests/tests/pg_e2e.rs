@@ -76,7 +76,10 @@ async fn an_application_that_writes_arrives_whole() {
 
 /// Every failpoint of a run, in the order in which a run passes them.
 const FAILPOINTS: &[&str] = &[
+    "begin::published:1",
+    "begin::slot:1",
     "start::snapshot:1",
+    "prepare::made:2",
     "start::prepared:1",
     "start::entered:1",
     "copy::planned:3",
@@ -89,6 +92,7 @@ const FAILPOINTS: &[&str] = &[
     "copy::after_commit:2",
     "copy::before_commit:9",
     "attempt::copied:1",
+    "prepare::made:2",
     "attempt::keyed:1",
     "follow::written:2",
     "apply::staged:1",
@@ -101,6 +105,7 @@ const FAILPOINTS: &[&str] = &[
     "follow::after_ack:1",
     "follow::before_commit:4",
     "attempt::consistent:1",
+    "prepare::made:3",
     "attempt::finished:1",
     "follow::written:5",
     "apply::staged:4",

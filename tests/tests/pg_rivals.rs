@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]
 
 use futures::StreamExt;
+use zdm_servers::postgres::StopMode;
 use zdm_tests::migrator::{End, Plan, lsn};
 use zdm_tests::pair::{Case, Pair};
 use zdm_tests::within;
@@ -196,6 +197,60 @@ async fn what_cannot_be_continued_is_refused() {
     let end = case.plan().until_caught_up().run().await;
     assert_eq!(end.error().0, "Gap", "{end:?}");
     assert_eq!(case.target.value("SELECT count(*) FROM t WHERE n = -1").await.unwrap(), "0");
+}
+
+/// What a standby lacked when it was promoted is in no log any more, and its
+/// log goes on as if it had never been.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_was_promoted_is_refused() {
+    let pair = Pair::start().await;
+    let case = pair.case("promoted", TABLE).await;
+    arrives(&case).await;
+    pair.source.stop(StopMode::Fast).await.unwrap();
+    std::fs::write(pair.source.data_dir().unwrap().join("standby.signal"), "").unwrap();
+    pair.source.start_again().await.unwrap();
+    assert_eq!(case.source.value("SELECT pg_promote()").await.unwrap(), "t");
+    let timeline = "SELECT timeline_id FROM pg_control_checkpoint()";
+    case.sql("UPDATE t SET n = -1; CHECKPOINT").await;
+    assert_eq!(case.source.value(timeline).await.unwrap(), "2");
+    let slot = "SELECT count(*) FROM pg_replication_slots WHERE wal_status <> 'lost'";
+    assert_eq!(case.source.value(slot).await.unwrap(), "1", "the timeline alone tells");
+    let end = case.plan().until_caught_up().run().await;
+    let (kind, message) = end.error();
+    assert!(kind == "Gap" && message.contains("timeline"), "{end:?}");
+    assert_eq!(case.target.value("SELECT count(*) FROM t WHERE n = -1").await.unwrap(), "0");
+}
+
+/// Nothing that a writer would notice: no lock but the weakest, and no number
+/// of a transaction, which is what it takes to write.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_copy_neither_locks_nor_writes_at_the_source() {
+    let pair = Pair::with(|source| source.setting("autovacuum", "off")).await;
+    let case = pair.case("unnoticed", TABLE).await;
+    let begun = case.plan().until_caught_up().with("kill-at", "copy::planned:1").run().await;
+    assert_eq!(begun, End::Killed);
+    let number = "SELECT txid_snapshot_xmax(txid_current_snapshot())";
+    let before = case.source.value(number).await.unwrap();
+    for point in ["copy::batch:1", "copy::before_commit:2"] {
+        let mut migrator = case.plan().with("hold-at", point).start();
+        migrator.held().await;
+        // Of others, on whatever is not a virtual transaction.
+        let locks = "SELECT coalesce(string_agg(DISTINCT l.mode, ','), 'none') FROM pg_locks l
+            WHERE l.pid <> pg_backend_pid() AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let on_table = format!("{locks} AND l.relation = 't'::regclass");
+        if point == "copy::batch:1" {
+            assert_eq!(case.source.value(&on_table).await.unwrap(), "AccessShareLock", "nothing is read");
+        }
+        let found = case.source.value(locks).await.unwrap();
+        assert!(["AccessShareLock", "none"].contains(&found.as_str()), "{point}: {found}");
+        let writes = "SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT NULL";
+        assert_eq!(case.source.value(writes).await.unwrap(), "0", "{point}");
+        migrator.kill().await;
+    }
+    let copied = case.plan().until_caught_up().with("kill-at", "attempt::copied:1").run().await;
+    assert_eq!(copied, End::Killed);
+    assert_eq!(case.source.value(number).await.unwrap(), before, "the copy has written at the source");
+    arrives(&case).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -186,11 +186,13 @@ async fn without(safeguard: Safeguard, clause: &str) -> Report {
     conformance::matching(&Memory { without: Some(safeguard), ..Memory::default() }, clause).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// By a clock that jumps: a clause that waits in vain gives up at once.
+#[tokio::test(start_paused = true)]
 async fn each_safeguard_has_a_clause_that_notices_its_absence() {
     for (safeguard, clause) in [
         (Safeguard::WaitForInProgress, "snapshot::what_was_in_progress_at_the_start_is_waited_for"),
         (Safeguard::Gap, "changes::released_changes_are_refused"),
+        (Safeguard::Idle, "changes::changes_of_other_tables_move_the_position_on"),
         (Safeguard::Visibility, "snapshot::a_table_with_no_key_is_one_chunk_that_knows_what_it_saw"),
         (Safeguard::OneTransaction, "sink::a_refused_row_leaves_nothing"),
         (Safeguard::Epoch, "sink::an_old_epoch_is_fenced"),

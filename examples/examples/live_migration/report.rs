@@ -138,8 +138,8 @@ fn show(bars: &MultiProgress, tables: &mut BTreeMap<String, ProgressBar>, line: 
                 bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
                     .with_prefix(name.clone())
             });
-            bar.set_length(table.rows_estimated.max(table.rows_copied).max(1));
-            bar.set_position(table.rows_copied);
+            bar.set_length(table.rows_estimated.max(table.rows_written).max(1));
+            bar.set_position(table.rows_written);
         }
     } else {
         for bar in tables.values().filter(|bar| !bar.is_finished()) {

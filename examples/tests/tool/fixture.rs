@@ -170,12 +170,17 @@ pub(crate) struct Follower {
 
 impl Follower {
     /// Starts it and waits until it follows.
-    pub(crate) async fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut follower = Self { child, out };
+    pub(crate) async fn start(command: Command) -> Self {
+        let mut follower = Self::spawn(command);
         follower.until(|event| event["phase"] == "following").await;
         follower
+    }
+
+    /// Starts it.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, out }
     }
 
     /// Waits for an event; the summary is one too.
@@ -193,6 +198,12 @@ impl Follower {
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().unwrap().to_string();
         assert!(std::process::Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+    }
+
+    /// Its exit code, whatever it says.
+    pub(crate) async fn code(mut self) -> Option<i32> {
+        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait());
+        ended.await.expect("the tool does not end").unwrap().code()
     }
 
     /// Its exit code and its summary.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod crossing;
+mod ends;
 mod fixture;
 mod life;
 mod refusals;

@@ -14,7 +14,7 @@ async fn mover(case: &Case, role: &str) -> (String, String) {
     let user = pair.target.create_user(role, "").await.unwrap();
     case.source
         .execute(&format!(
-            "REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT USAGE, CREATE ON SCHEMA public TO {owner};
+            "REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE, CREATE ON SCHEMA public TO {owner};
              SET ROLE {owner}; {SHOP}"
         ))
         .await
@@ -75,18 +75,42 @@ async fn each_right_that_is_missing_is_named() {
     let (from, to) = mover(&case, "poor").await;
     let source = source_grants(case.name, "poor");
     case.target.execute(&target_grants(case.name, "poor").join(";")).await.unwrap();
-    // Each statement is asked for until it is given.
-    let asked = ["REPLICATION", "GRANT CREATE ON DATABASE", "", "", "", "GRANT \"poor_owner\" TO \"poor\""];
+    // Each statement is asked for until it is given, and no longer.
+    let asked = [
+        "REPLICATION",
+        "GRANT CREATE ON DATABASE",
+        "GRANT USAGE ON SCHEMA",
+        "GRANT SELECT ON \"public\".\"customer\"",
+        "GRANT SELECT ON SEQUENCE",
+        "GRANT \"poor_owner\" TO \"poor\"",
+    ];
+    assert_eq!(asked.len(), source.len());
     for (grant, says) in source.iter().zip(asked) {
-        if !says.is_empty() {
-            let refused = done(case.between(&["migrate"], &from, &to)).await;
-            refused.fails(&[says]);
-            assert_eq!(case.traces().await, (vec![], vec![]), "before {grant}");
-        }
+        let refused = done(case.between(&["migrate"], &from, &to)).await;
+        refused.fails(&[says]);
+        assert_eq!(case.traces().await, (vec![], vec![]), "before {grant}");
         case.source.execute(grant).await.unwrap();
+        let assessed = done(case.between(&["assess"], &from, &to)).await;
+        assert!(!(assessed.out + &assessed.err).contains(says), "{says} behind {grant}");
     }
-    case.target.execute("REVOKE CREATE ON DATABASE less_rights FROM poor").await.unwrap();
-    let refused = done(case.between(&["migrate"], &from, &to)).await;
-    refused.fails(&["GRANT CREATE ON DATABASE", "poor"]);
-    assert_eq!(case.traces().await, (vec![], vec![]));
+    for (revoked, says, given) in [
+        (
+            "REVOKE CREATE ON DATABASE less_rights FROM poor",
+            "GRANT CREATE ON DATABASE",
+            "GRANT CREATE ON DATABASE less_rights TO poor",
+        ),
+        (
+            "REVOKE CREATE ON SCHEMA public FROM poor",
+            "GRANT USAGE, CREATE ON SCHEMA",
+            "GRANT CREATE ON SCHEMA public TO poor",
+        ),
+    ] {
+        case.target.execute(revoked).await.unwrap();
+        let refused = done(case.between(&["migrate"], &from, &to)).await;
+        refused.fails(&[says, "poor"]);
+        assert_eq!(case.traces().await, (vec![], vec![]), "{revoked}");
+        case.target.execute(given).await.unwrap();
+    }
+    let moved = done(case.between(&["migrate", "--cutover"], &from, &to)).await;
+    assert_eq!(moved.code, Some(0), "{moved:?}");
 }

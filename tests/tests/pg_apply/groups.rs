@@ -124,6 +124,47 @@ fn a_row_that_the_target_refuses_is_named() {
     });
 }
 
+/// A row that the run did not bring has the unique value: neither of the two
+/// is left out without a word.
+#[test]
+fn a_row_that_clashes_with_an_alien_one_is_named() {
+    test(async {
+        let (case, t) = (planned(PLAIN).await, plain());
+        case.database.execute("INSERT INTO t VALUES (7, 10, 'alien'), (8, 20, 'ours')").await.unwrap();
+        // Too large to be given as an array.
+        let large = "x".repeat(600 << 10);
+        for changes in [
+            batch(|log| log.insert(&t, [n(1), n(10), s("new")]).unwrap()),
+            batch(|log| log.insert(&t, [n(1), n(10), s(&large)]).unwrap()),
+            batch(|log| log.update(&t, Old::None, [n(8), n(10), s("new")]).unwrap()),
+        ] {
+            let mut writer = case.writer(Purpose::Apply, 1).await.unwrap();
+            let written = async {
+                writer.write(changes).await?;
+                writer.commit(case.next()).await
+            };
+            let error = written.await.unwrap_err();
+            refused(&error);
+            case.at.store(0, std::sync::atomic::Ordering::Relaxed);
+        }
+        let mut writer = case.writer(Purpose::Load, 1).await.unwrap();
+        let loaded = async {
+            writer.write(batch(|log| log.insert(&t, [n(1), n(10), s("new")]).unwrap())).await?;
+            writer.commit(done(0)).await
+        };
+        refused(&loaded.await.unwrap_err());
+        case.expect("SELECT * FROM t ORDER BY id", &["7|10|alien", "8|20|ours"]).await;
+    });
+}
+
+fn refused(error: &zdm_core::Error) {
+    let shown = error.to_string();
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{shown}");
+    for part in ["public.t", "t_u_key", "(u)=(10)"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
 #[test]
 fn native_cells_pass_through_and_large_ones_in_pieces() {
     test(async {

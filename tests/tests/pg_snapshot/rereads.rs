@@ -1,6 +1,7 @@
 //! Rows that are read again: in which moment, and what it must have seen.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use zdm_core::ErrorKind;
 use zdm_core::change::{Batch, BatchBuilder, Field, Value, Xid};
@@ -51,6 +52,22 @@ async fn one_moment_serves_until_it_has_not_seen_who_asks() {
     assert!(lsn(&next.position) > lsn(&first.position));
     let (rows, same) = fixture.snapshot.reread(t, &keys(t, &[3]), &[xid]).await.unwrap();
     assert_eq!((values(&rows), same.position), (vec!["new".to_owned()], next.position));
+}
+
+/// A snapshot that stays open keeps the source from removing dead rows.
+#[tokio::test]
+async fn a_moment_ends_with_its_time() {
+    let fixture = Fixture::new("moment_ends", TABLES).await;
+    let t = fixture.table("t");
+    fixture.snapshot.reread(t, &keys(t, &[1]), &[]).await.unwrap();
+    let open = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL";
+    assert_eq!(fixture.db.value(open).await.unwrap(), "1");
+    // Whoever sleeps now wakes at once.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
+    fixture.until(&format!("SELECT ({open}) = 0")).await;
 }
 
 /// To the moment the table would be empty, and its rows gone for ever.

@@ -11,6 +11,7 @@ use crate::schema::Cells;
 
 pub(super) async fn assess(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
     database(look, findings).await?;
+    schemas(look, findings).await?;
     tables(look, findings).await?;
     extensions(look, findings).await?;
     findings.extend(crate::sink::prepare::not_moved(look.schema));
@@ -66,6 +67,25 @@ async fn database(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
             user,
             "not a superuser: triggers and foreign keys are made late and stand back until the cutover",
         ));
+    }
+    Ok(())
+}
+
+/// Those that are there; others are made, and are the user's own.
+async fn schemas(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
+    let sql = "
+        SELECT DISTINCT n.nspname::text, current_user::text
+          FROM unnest($1::text[]) w(name) JOIN pg_catalog.pg_namespace n ON n.nspname = w.name
+         WHERE NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+            OR NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE')";
+    let tables = look.schema.tables.iter().map(|table| table.name.schema.as_str());
+    let names: Vec<&str> =
+        tables.chain(look.schema.sequences.iter().map(|s| s.name.schema.as_str())).collect();
+    for row in look.control.query(sql, &[&names]).await.during("assess.target")? {
+        let (name, user): (&str, &str) = (row.cell(0)?, row.cell(1)?);
+        let grant = format!("GRANT USAGE, CREATE ON SCHEMA {} TO {}", quote_ident(name), quote_ident(user));
+        let message = "the user may not make tables in the schema";
+        findings.push(Finding::new(Severity::Blocker, "schema_create", name, message).remedy(grant));
     }
     Ok(())
 }

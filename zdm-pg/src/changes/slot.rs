@@ -42,8 +42,10 @@ pub(crate) async fn begin(config: &PgConfig, run: &RunName, schema: &Schema) -> 
     // when the change was made.
     let made = publication::ensure(&mut control, &publication, run, schema).await?;
     let deadline = Instant::now() + config.begin_timeout();
+    fail::fail_point!("begin::published");
     let begun = async {
         let start = create(config, &control, &slot, deadline).await?;
+        fail::fail_point!("begin::slot");
         waiting::settle(&control, deadline).await?;
         Ok(start)
     }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::*;
+use crate::change::Value;
 use crate::checkpoint::MemoryCheckpoint;
 use crate::connect::{After, Bounds, Chunk, ChunkPart, ChunkPlan, ChunkSize, Reread as _};
 use crate::memory::{ENGINE, MemoryDatabase};
@@ -85,7 +86,7 @@ fn log(numbers: std::ops::RangeInclusive<u64>) -> Batch {
     let (mut log, table) = (BatchBuilder::new(), table());
     for number in numbers {
         log.begin(number.into());
-        log.insert(&table, [crate::change::Value::Int(1).into()]).unwrap();
+        log.insert(&table, [Value::Int(1).into()]).unwrap();
         log.commit(position(number), None);
     }
     log.finish()
@@ -93,10 +94,23 @@ fn log(numbers: std::ops::RangeInclusive<u64>) -> Batch {
 
 /// Follows a log of five transactions until the goal is reached; the groups.
 async fn groups(goal: u64, rereads: Option<Arc<SourceReread>>) -> Vec<(usize, String)> {
+    groups_of(vec![log(1..=5)], goal, rereads).await
+}
+
+/// The same of batches of which each comes when the one before it is written.
+async fn groups_of(
+    batches: Vec<Batch>,
+    goal: u64,
+    rereads: Option<Arc<SourceReread>>,
+) -> Vec<(usize, String)> {
     let (run, cancel, stream_cancel) =
         (RunName::default(), CancellationToken::new(), CancellationToken::new());
     let (source, stages): (_, Arc<dyn Transform>) = (MemoryDatabase::new().source(), Arc::new(Identity));
-    let arrived = futures::stream::iter([Ok(log(1..=5))]).chain(futures::stream::pending());
+    let arrived = futures::stream::iter(batches).then(|batch| async {
+        tokio::task::yield_now().await;
+        Ok(batch)
+    });
+    let arrived = arrived.chain(futures::stream::pending());
     let batches = arrived.take_until(stream_cancel.clone().cancelled_owned()).boxed();
     let (ack, _acked) = Ack::new();
     let (_head, head) = watch::channel(Head::default());
@@ -128,6 +142,21 @@ async fn groups(goal: u64, rereads: Option<Arc<SourceReread>>) -> Vec<(usize, St
 
 fn group(rows: usize, to: u64) -> (usize, String) {
     (rows, to.to_string())
+}
+
+/// A target that showed some of a transaction would show what never was.
+#[tokio::test(start_paused = true)]
+async fn behind_a_whole_transaction_though_some_of_the_next_one_has_arrived() {
+    let (mut some, mut rest, table) = (BatchBuilder::new(), BatchBuilder::new(), table());
+    let insert = |log: &mut BatchBuilder, n| log.insert(&table, [Value::Int(n).into()]).unwrap();
+    some.begin(1_u64.into());
+    insert(&mut some, 1);
+    some.commit(position(1), None);
+    some.begin(2_u64.into());
+    insert(&mut some, 2);
+    insert(&mut rest, 3);
+    rest.commit(position(2), None);
+    assert_eq!(groups_of(vec![some.finish(), rest.finish()], 2, None).await, [group(3, 2)]);
 }
 
 /// Behind it nothing is applied: a row that were read again for it would move

@@ -127,7 +127,11 @@ impl Work<'_> {
             // the one that tells.
             self.control.batch_execute("ROLLBACK").await.ok();
         }
-        outcome.during("sink.prepare").map_err(|error| error.with("table", &table.name).with("making", what))
+        outcome
+            .during("sink.prepare")
+            .map_err(|error| error.with("table", &table.name).with("making", what))?;
+        fail::fail_point!("prepare::made");
+        Ok(())
     }
 }
 

@@ -32,6 +32,8 @@ struct State {
     ready: bool,
     /// The follower applies nothing.
     still: bool,
+    /// The source's sequence, which a writer moves until the hold is up.
+    last: i64,
     sequences: Vec<SequenceValue>,
     /// The marker has been applied: set by the follower when it was asked.
     drained: bool,
@@ -144,6 +146,7 @@ impl Fence for Source {
             let mut state = self.0.state();
             assert!(state.armed, "writers wait for what could have been made ready");
             (state.held, state.altered) = (true, state.alters);
+            state.last += 5_000;
         }
         let hold = TheHold(self.0.clone());
         self.0.wait().await?;
@@ -251,7 +254,8 @@ impl Fence for Target {
 impl Sequences for Source {
     async fn read(&self, _: &Schema) -> Result<Vec<SequenceValue>> {
         let name = TableName::new("public", "ids");
-        self.0.call(|_| Ok(vec![SequenceValue { name, last: 9, called: true, increment: 1 }])).await
+        let value = |s: &mut State| vec![SequenceValue { name, last: s.last, called: true, increment: 1 }];
+        self.0.call(|s| Ok(value(s))).await
     }
 
     async fn set(&self, _: &Schema, _: &[SequenceValue], _: u32) -> Result<()> {
@@ -439,6 +443,7 @@ async fn assert_whole(world: &World, gate: &Gate<&'static str>, what: &str) {
     assert_ne!(!state.source_sealed, state.target_open, "{what}: not exactly one side is open");
     if state.target_open {
         assert!(state.ready && state.drained && side == "target", "{what}");
+        assert_eq!(state.sequences[0].last, state.last, "{what}: sequences were read before the hold");
         assert_eq!(state.record.as_ref().unwrap().state, SwitchState::Switched, "{what}");
     } else {
         assert!(!state.ready && side == "source" && state.record.is_none(), "{what}: {:?}", state.record);

@@ -142,3 +142,31 @@ async fn the_commit_point_is_not_begun_with_an_old_lease() {
     switched.open().await.unwrap();
     assert_whole(&world, &gate, "switched").await;
 }
+
+/// Whoever undoes it takes the record first. Else the seal could happen when
+/// the target is no longer as the application needs it.
+#[tokio::test(start_paused = true)]
+async fn a_cutover_that_is_undone_cannot_switch_meanwhile() {
+    let mut found = [0, 0];
+    for later in 0..12 {
+        let (world, gate) = (World::default(), Gate::new("source"));
+        let held =
+            plan(&world, &gate).check().await.unwrap().prepare().await.unwrap().hold_gate().await.unwrap();
+        let verified =
+            held.fence().await.unwrap().drain().await.unwrap().verify(Verification::Skipped).await.unwrap();
+        let armed = verified.finish().await.unwrap().arm(Reverse::None).await.unwrap();
+        // Its process dies, and its last COMMIT is under way.
+        drop(armed);
+        {
+            let mut state = world.state();
+            let old = state.record.clone().unwrap();
+            let new = SwitchRecord { state: SwitchState::Switched, ..old.clone() };
+            state.late = Some((state.waits + later, old, new));
+            state.now += 1_000_000;
+        }
+        let recovered = recovered(&world, &gate, 4).await.unwrap();
+        found[usize::from(recovered == Recovered::Released)] += 1;
+        assert_whole(&world, &gate, &format!("late by {later}")).await;
+    }
+    assert!(found.iter().all(|n| *n > 0), "{found:?}");
+}
