@@ -13,6 +13,7 @@
 
 mod columns;
 mod decode;
+mod domains;
 mod json;
 mod objects;
 mod places;

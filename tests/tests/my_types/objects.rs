@@ -47,7 +47,7 @@ CREATE EVENT nightly ON SCHEDULE EVERY 1 DAY DISABLE DO DELETE FROM orders;
 CREATE TRIGGER stamp BEFORE INSERT ON orders FOR EACH ROW SET NEW.note = 'x'";
 
 /// What the report says of an object that is not the same there.
-fn told(report: &Report) -> BTreeSet<String> {
+pub(crate) fn told(report: &Report) -> BTreeSet<String> {
     let objects = report.tables.iter().flat_map(|table| &table.objects);
     let objects = objects.filter_map(|object| match &object.outcome {
         Outcome::Kept => None,
@@ -61,14 +61,14 @@ fn told(report: &Report) -> BTreeSet<String> {
     objects.chain(unmoved).collect()
 }
 
-fn set(lines: &[&str]) -> BTreeSet<String> {
+pub(crate) fn set(lines: &[&str]) -> BTreeSet<String> {
     lines.iter().map(|line| (*line).to_owned()).collect()
 }
 
 /// SHOW CREATE TABLE by lines, without what servers show in ways of their own:
 /// widths, character sets and collations that are told beside each column, and
 /// parentheses, quotes and case.
-async fn shown(database: &Database, table: &str) -> BTreeSet<String> {
+pub(crate) async fn shown(database: &Database, table: &str) -> BTreeSet<String> {
     let rows = database.query(&format!("SHOW CREATE TABLE {table}")).await.unwrap();
     let text = rows[0][1].clone().unwrap();
     let (list, _) = text.split_once("\n)").unwrap();
