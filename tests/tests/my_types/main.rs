@@ -14,6 +14,7 @@
 mod columns;
 mod decode;
 mod domains;
+mod extremes;
 mod json;
 mod objects;
 mod places;
