@@ -380,6 +380,39 @@ fn what_does_not_fit_goes_by_the_policies() {
 }
 
 #[test]
+fn what_the_server_would_refuse_is_refused_with_its_place() {
+    let id = Column::new("id", int(64, false)).native("bigint", 20).not_null();
+    let with = |column: Column, wish: Option<&str>| {
+        let source = schema([table(&MYSQL, "things", vec![id.clone(), column])]);
+        let mapping = Mapping::new();
+        let mapping = match wish {
+            Some(wish) => mapping.column_type("shop.things", "v", wish),
+            None => mapping,
+        };
+        convert(&source, &to_postgres(), &mapping).unwrap()
+    };
+    let zero = Value::from("a\0b");
+    for wish in [None, Some("text"), Some("varchar(20)")] {
+        let texts = with(of("varchar(20)", words(Some(20), false)), wish);
+        assert!(apply(&texts, &zero).unwrap_err().contains("U+0000"), "{wish:?}");
+        assert_eq!(apply(&texts, &Value::from("ab")), Ok(Value::from("ab")));
+        // The report tells of it once, and no type is lossy for it.
+        assert!(!matches!(texts.report.tables[0].columns[1].fit, Fit::Lossy(_)), "{wish:?}");
+        let told = texts.report.findings().into_iter().filter(|finding| finding.code == "no_nul").count();
+        assert_eq!((told, texts.report.to_string().matches("U+0000").count()), (1, 1), "{wish:?}");
+    }
+    let kin =
+        converted(&schema([table(&MYSQL, "things", vec![id.clone(), of("text", T::text())])]), &to_mariadb());
+    assert!(!kin.report.no_nul && kin.rows[0].cells[1].1.is_none(), "its kin holds every character");
+
+    let labelled = |names: &[&str]| with(of("enum", T::Enum { labels: labels(names) }), None);
+    let empty = Value::from("");
+    assert!(apply(&labelled(&["a"]), &empty).unwrap_err().contains("labels"));
+    assert_eq!(apply(&labelled(&["a"]), &Value::from("a")), Ok(Value::from("a")));
+    assert_eq!(apply(&labelled(&["", "a"]), &empty), Ok(empty));
+}
+
+#[test]
 fn an_array_is_read_from_json_text_and_from_labels() {
     let array = |labels: &[&str]| {
         let elements: Vec<Value<'static>> =

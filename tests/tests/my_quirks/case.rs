@@ -10,10 +10,11 @@ use zdm_core::migrate::{Migration, Until};
 use zdm_core::schema::Selection;
 use zdm_core::schema::conversion::Mapping;
 use zdm_mysql::{MySqlConfig, MySqlSink, MySqlSource};
-use zdm_pg::PgSink;
 use zdm_pg::config::PgConfig;
+use zdm_pg::{PgSink, PgSource};
 use zdm_servers::compare::{Across, Kind, Side};
-use zdm_servers::mysql::{Database, Flavor, MySql};
+use zdm_servers::mysql::{self, Flavor, MySql};
+use zdm_servers::postgres;
 
 use super::servers::{Servers, options};
 
@@ -24,18 +25,25 @@ pub(crate) struct Case {
     name: String,
 }
 
-/// Where a case goes.
+/// Where a case comes from or goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum To {
+pub(crate) enum Engine {
     Postgres,
     Server(Flavor),
+}
+
+/// The database of a case at its source.
+#[derive(Debug)]
+enum Home {
+    Postgres(postgres::Database),
+    Server(mysql::Database),
 }
 
 /// A case from one kind of server to others.
 #[derive(Debug)]
 pub(crate) struct Moves<'a> {
     case: &'a Case,
-    from: Flavor,
+    from: Engine,
     to: Vec<String>,
 }
 
@@ -43,7 +51,7 @@ pub(crate) struct Moves<'a> {
 #[derive(Debug)]
 struct Moved<'a> {
     case: &'a Case,
-    to: To,
+    to: Engine,
     /// The names of its databases.
     name: String,
 }
@@ -61,13 +69,18 @@ impl Case {
 
     pub(crate) fn moves(&self) -> Vec<Moves<'_>> {
         let from = self.file("from").unwrap_or_else(|| "mysql mariadb".to_owned());
-        let moves = from.split_whitespace().map(flavor).map(|from| {
-            let kin = if from == Flavor::MySql { "mariadb" } else { "mysql" };
-            let to = self.file("to").unwrap_or_else(|| "postgres kin".to_owned()).replace("kin", kin);
+        let moves = from.split_whitespace().map(engine).map(|from| {
+            let (kin, all) = match from {
+                Engine::Postgres => ("", "mysql mariadb"),
+                Engine::Server(Flavor::MySql) => ("mariadb", "postgres kin"),
+                Engine::Server(Flavor::MariaDb) => ("mysql", "postgres kin"),
+            };
+            let to = self.file("to").unwrap_or_else(|| all.to_owned()).replace("kin", kin);
             let mut to: Vec<String> = to.split_whitespace().map(str::to_owned).collect();
             // Each source and each target once, unless all pairs are asked for.
-            if to.len() > 1 && std::env::var_os("ZDM_TEST_QUIRKS_ALL").is_none() {
-                to = vec![to.swap_remove(usize::from(from == Flavor::MariaDb))];
+            let both = from == Engine::Postgres || std::env::var_os("ZDM_TEST_QUIRKS_ALL").is_some();
+            if to.len() > 1 && !both {
+                to = vec![to.swap_remove(usize::from(from == Engine::Server(Flavor::MariaDb)))];
             }
             Moves { case: self, from, to }
         });
@@ -75,40 +88,85 @@ impl Case {
     }
 }
 
-fn flavor(word: &str) -> Flavor {
+fn engine(word: &str) -> Engine {
     match word {
-        "mysql" => Flavor::MySql,
-        "mariadb" => Flavor::MariaDb,
+        "postgres" => Engine::Postgres,
+        "mysql" => Engine::Server(Flavor::MySql),
+        "mariadb" => Engine::Server(Flavor::MariaDb),
         other => panic!("there is no server {other}"),
     }
 }
 
-fn word(flavor: Flavor) -> &'static str {
-    if flavor == Flavor::MySql { "mysql" } else { "mariadb" }
+fn word(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Postgres => "postgres",
+        Engine::Server(Flavor::MySql) => "mysql",
+        Engine::Server(Flavor::MariaDb) => "mariadb",
+    }
+}
+
+impl Home {
+    /// Writes SQL, each part in a session of its own.
+    async fn write(&self, sql: Option<String>) -> Result<(), String> {
+        for part in sql.unwrap_or_default().split("\n\n").filter(|part| !part.trim().is_empty()) {
+            match self {
+                Self::Postgres(database) => database.execute(part).await.map_err(|error| causes(&error))?,
+                Self::Server(database) => {
+                    let part = part.replace("{source}", database.name());
+                    database.execute(&part).await.map_err(|error| causes(&error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn source(&self) -> Arc<dyn Source> {
+        match self {
+            Self::Postgres(database) => Arc::new(PgSource::new(PgConfig::parse(&database.url()).unwrap())),
+            Self::Server(database) => {
+                Arc::new(MySqlSource::new(MySqlConfig::parse(&database.url()).unwrap()))
+            }
+        }
+    }
+
+    fn tables(&self) -> Selection {
+        match self {
+            Self::Postgres(_) => Selection::new(["public.*"]).unwrap(),
+            Self::Server(database) => Selection::new([format!("{}.*", database.name())]).unwrap(),
+        }
+    }
+
+    fn side(&self) -> Side {
+        match self {
+            Self::Postgres(database) => database.into(),
+            Self::Server(database) => database.into(),
+        }
+    }
 }
 
 impl Moves<'_> {
     /// Moves it to each of its targets. What is wrong is told with its name.
     pub(crate) async fn judge(self, servers: &Servers) -> Result<(), String> {
-        let own = match self.case.file("settings") {
-            None => None,
-            Some(settings) => {
-                let options = settings.lines().fold(options(self.from), |options, line| {
+        let own = match (self.case.file("settings"), self.from) {
+            (None, _) => None,
+            (Some(_), Engine::Postgres) => panic!("{}: settings are of MySQL and MariaDB", self.case.name),
+            (Some(settings), Engine::Server(from)) => {
+                let options = settings.lines().fold(options(from), |options, line| {
                     let (name, value) = line.split_once('=').unwrap();
                     options.setting(name.trim(), value.trim())
                 });
                 Some(MySql::start(options).await.map_err(|error| format!("{}: {error}", self.case.name))?)
             }
         };
-        let server = match &own {
-            Some(server) => server,
-            None => servers.of(self.from).await,
+        let server = match (&own, self.from) {
+            (Some(server), _) => Some(server),
+            (None, Engine::Server(from)) => Some(servers.of(from).await),
+            (None, Engine::Postgres) => None,
         };
         let mut wrong = Vec::new();
         for to in &self.to {
             let name = format!("{}_{}_{to}", self.case.name, word(self.from));
-            let to = if to == "postgres" { To::Postgres } else { To::Server(flavor(to)) };
-            let moved = Moved { case: self.case, to, name };
+            let moved = Moved { case: self.case, to: engine(to), name };
             if let Err(why) = moved.run(server, servers).await {
                 wrong.push(format!("{}: {why}", moved.name));
             }
@@ -121,24 +179,30 @@ impl Moves<'_> {
 }
 
 impl Moved<'_> {
-    async fn run(&self, server: &MySql, servers: &Servers) -> Result<(), String> {
+    /// From that server, or from PostgreSQL.
+    async fn run(&self, server: Option<&MySql>, servers: &Servers) -> Result<(), String> {
         let short: String = self.name.chars().take(50).collect();
-        let source = server.create_database(&short).await.map_err(|error| error.to_string())?;
-        write(&source, self.case.file("source.sql")).await?;
+        let home = match server {
+            Some(server) => {
+                Home::Server(server.create_database(&short).await.map_err(|error| error.to_string())?)
+            }
+            None => Home::Postgres(servers.postgres().await.create_database(&short).await.unwrap()),
+        };
+        home.write(self.case.file("source.sql")).await?;
         let (sink, side): (Arc<dyn Sink>, Side) = match self.to {
-            To::Postgres => {
+            Engine::Postgres => {
                 let name = short.to_lowercase();
                 let target = servers.postgres().await.create_database(&name).await.unwrap();
                 (Arc::new(PgSink::new(PgConfig::parse(&target.url()).unwrap())), (&target).into())
             }
-            To::Server(to) => {
+            Engine::Server(to) => {
                 // Tables keep their database's name at a server of the same engine.
                 let target = servers.of(to).await.create_database(&short).await;
                 let target = target.map_err(|error| error.to_string())?;
                 (Arc::new(MySqlSink::new(MySqlConfig::parse(&target.url()).unwrap())), (&target).into())
             }
         };
-        let from: Arc<dyn Source> = Arc::new(MySqlSource::new(MySqlConfig::parse(&source.url()).unwrap()));
+        let from = home.source();
         let mapping: Mapping = match self.case.file("mapping") {
             Some(json) => serde_json::from_str(&json).map_err(|error| error.to_string())?,
             None => Mapping::new(),
@@ -146,28 +210,34 @@ impl Moved<'_> {
         let migration = || {
             Migration::between_shared(Arc::clone(&from), Arc::clone(&sink))
                 .named(format!("q{}", fingerprint(&self.name)).parse().unwrap())
-                .tables(Selection::new([format!("{short}.*")]).unwrap())
+                .tables(home.tables())
                 .mapping(mapping.clone())
                 .build()
                 .unwrap()
         };
-        self.findings(&*from, &short).await?;
-        let refused = self.case.file("refused").map(|words| words.trim().to_owned());
+        self.findings(&*from, &home.tables(), &short).await?;
+        self.report(&migration()).await?;
+        let refused = self.case.file("refused");
         let moved = async {
             migration().run_until(Until::CaughtUp, CancellationToken::new()).await?;
-            write(&source, self.case.file("changes.sql")).await.map_err(|error| {
+            home.write(self.case.file("changes.sql")).await.map_err(|error| {
                 zdm_core::Error::new(zdm_core::ErrorKind::Other, format!("changes.sql: {error}"))
             })?;
             migration().run_until(Until::CaughtUp, CancellationToken::new()).await
         };
         match (moved.await, refused) {
-            (Err(error), Some(words)) if chain(&error).contains(&words) => return Ok(()),
+            (Err(error), Some(words)) if words.lines().all(|words| chain(&error).contains(words)) => {
+                return Ok(());
+            }
             (Err(error), _) => return Err(format!("failed: {}", chain(&error))),
             (Ok(_), Some(words)) => return Err(format!("arrived, and was to be refused with: {words}")),
             (Ok(_), None) => {}
         }
         self.asked(&side).await?;
-        let mut across = Across::between(&source, side);
+        let mut across = Across::between(home.side(), side);
+        for table in self.case.file("except").unwrap_or_default().lines() {
+            across = across.except(table);
+        }
         for line in self.case.file("as").unwrap_or_default().lines() {
             let words: Vec<&str> = line.split_whitespace().collect();
             across = across.read_as(words[0], words[1], kind(words[2]));
@@ -177,10 +247,9 @@ impl Moved<'_> {
     }
 
     /// What the assessment says of the source, if the case tells it.
-    async fn findings(&self, source: &dyn Source, database: &str) -> Result<(), String> {
+    async fn findings(&self, source: &dyn Source, only: &Selection, database: &str) -> Result<(), String> {
         let Some(expected) = self.case.file("findings") else { return Ok(()) };
-        let only = Selection::new([format!("{database}.*")]).unwrap();
-        let schema = source.describe(&only).await.map_err(|error| chain(&error))?;
+        let schema = source.describe(only).await.map_err(|error| chain(&error))?;
         let assess = source.capabilities().assess.unwrap();
         let run = "run".parse().unwrap();
         let found = assess.assess(zdm_core::connect::Role::Source, &run, &schema).await;
@@ -193,6 +262,21 @@ impl Moved<'_> {
             .collect();
         let expected: BTreeSet<String> = expected.lines().map(str::to_owned).collect();
         if found == expected { Ok(()) } else { Err(format!("found {found:?} and not {expected:?}")) }
+    }
+
+    /// What the conversion warns of or refuses, if the case tells it.
+    async fn report(&self, migration: &Migration) -> Result<(), String> {
+        let Some(expected) = self.case.file("report") else { return Ok(()) };
+        let report = migration.conversion().await.map_err(|error| chain(&error))?;
+        let found: BTreeSet<String> = report
+            .ok_or("there is no conversion")?
+            .findings()
+            .iter()
+            .filter(|finding| finding.severity != zdm_core::connect::Severity::Note)
+            .map(|finding| format!("{} {} {}", finding.severity, finding.code, finding.subject))
+            .collect();
+        let expected: BTreeSet<String> = expected.lines().map(str::to_owned).collect();
+        if found == expected { Ok(()) } else { Err(format!("reports {found:?} and not {expected:?}")) }
     }
 
     /// The query of `target.sql`, which a `-- ` and the expected text follow.
@@ -209,27 +293,14 @@ impl Moved<'_> {
     }
 }
 
-/// Each part in a session of its own.
-async fn write(database: &Database, sql: Option<String>) -> Result<(), String> {
-    for part in sql.unwrap_or_default().split("\n\n").filter(|part| !part.trim().is_empty()) {
-        let part = part.replace("{source}", database.name());
-        database.execute(&part).await.map_err(|error| {
-            let mut text = error.to_string();
-            let mut source = std::error::Error::source(&error);
-            while let Some(cause) = source {
-                text += &format!(": {cause}");
-                source = cause.source();
-            }
-            text
-        })?;
-    }
-    Ok(())
-}
-
 /// An error and what it comes from.
 fn chain(error: &zdm_core::Error) -> String {
+    causes(error)
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
         text += &format!(": {cause}");
         source = cause.source();

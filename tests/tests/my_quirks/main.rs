@@ -1,4 +1,5 @@
-//! Each oddity of `tests/quirks/mysql` is moved, and arrives or is refused.
+//! Each oddity of `tests/quirks/mysql`, and of `tests/quirks/pg_abroad` to
+//! MySQL and MariaDB, is moved, and arrives or is refused.
 //!
 //! A case is a directory:
 //!
@@ -6,13 +7,15 @@
 //! |---|---|
 //! | `source.sql` | tables and rows, before the run; parts with a blank line between them are sessions of their own |
 //! | `changes.sql` | what is written once the copy is there |
-//! | `from` | which servers it is of: `mysql`, `mariadb`; both without it |
-//! | `to` | where it is moved to: `postgres`, `kin` (MariaDB of MySQL, and the other way), `mysql`, `mariadb`; the first two without it |
+//! | `from` | which servers it is of: `mysql`, `mariadb`, `postgres`; the first two without it |
+//! | `to` | where it is moved to: `postgres`, `kin` (MariaDB of MySQL, and the other way), `mysql`, `mariadb`; the first two without it, and from PostgreSQL the last two |
 //! | `settings` | lines for the server's configuration, which gives the case a server of its own |
 //! | `mapping` | the user's wishes, as JSON |
 //! | `findings` | what the assessment of the source warns of or refuses: severity, rule, subject |
-//! | `refused` | words of the error with which the copy or the stream ends |
+//! | `report` | the same of what the conversion warns of or refuses |
+//! | `refused` | words of the error with which the copy or the stream ends; each line must be in it |
 //! | `target.sql` | a query and the text that it must give, at targets that are no PostgreSQL |
+//! | `except` | tables that are not compared, since `target.sql` tells what they must be |
 //! | `as` | columns that are compared in another form: table, column, form |
 //!
 //! Each source and each target of a case comes once;
@@ -36,10 +39,15 @@ use self::servers::Servers;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_oddity_arrives_or_is_refused() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("quirks/mysql");
-    let mut folders: Vec<_> = std::fs::read_dir(folder).unwrap().map(|case| case.unwrap().path()).collect();
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for (engine, least) in [("mysql", 30), ("pg_abroad", 10)] {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("quirks").join(engine);
+        let cases = std::fs::read_dir(folder).unwrap().map(|case| case.unwrap().path());
+        let before = folders.len();
+        folders.extend(cases);
+        assert!(folders.len() - before >= least, "the cases of {engine} are gone");
+    }
     folders.sort();
-    assert!(folders.len() > 30, "the cases are gone");
     // One alone, by a part of its name.
     if let Ok(only) = std::env::var("ZDM_TEST_QUIRK") {
         folders.retain(|folder| folder.to_string_lossy().contains(&only));

@@ -27,7 +27,10 @@ impl Servers {
     }
 
     pub(crate) async fn postgres(&self) -> &Postgres {
-        self.postgres.get_or_init(async || Postgres::start(PgOptions::new()).await.unwrap()).await
+        // Each case keeps a slot, and its stream a sender for a while.
+        let options =
+            || PgOptions::new().setting("max_replication_slots", "100").setting("max_wal_senders", "60");
+        self.postgres.get_or_init(async || Postgres::start(options()).await.unwrap()).await
     }
 
     pub(crate) async fn close(self) {

@@ -13,6 +13,8 @@
 
 mod columns;
 mod decode;
+mod domains;
+mod extremes;
 mod json;
 mod objects;
 mod places;

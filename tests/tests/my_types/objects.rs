@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use zdm_core::schema::conversion::{Outcome, Report};
-use zdm_servers::mysql::{Database, MySql, MySqlOptions};
+use zdm_servers::mysql::{Database, Flavor, MySql, MySqlOptions};
 use zdm_servers::postgres::{self, PgOptions, Postgres};
 
 use super::places::{Move, Place};
@@ -47,7 +47,7 @@ CREATE EVENT nightly ON SCHEDULE EVERY 1 DAY DISABLE DO DELETE FROM orders;
 CREATE TRIGGER stamp BEFORE INSERT ON orders FOR EACH ROW SET NEW.note = 'x'";
 
 /// What the report says of an object that is not the same there.
-fn told(report: &Report) -> BTreeSet<String> {
+pub(crate) fn told(report: &Report) -> BTreeSet<String> {
     let objects = report.tables.iter().flat_map(|table| &table.objects);
     let objects = objects.filter_map(|object| match &object.outcome {
         Outcome::Kept => None,
@@ -61,14 +61,14 @@ fn told(report: &Report) -> BTreeSet<String> {
     objects.chain(unmoved).collect()
 }
 
-fn set(lines: &[&str]) -> BTreeSet<String> {
+pub(crate) fn set(lines: &[&str]) -> BTreeSet<String> {
     lines.iter().map(|line| (*line).to_owned()).collect()
 }
 
 /// SHOW CREATE TABLE by lines, without what servers show in ways of their own:
 /// widths, character sets and collations that are told beside each column, and
 /// parentheses, quotes and case.
-async fn shown(database: &Database, table: &str) -> BTreeSet<String> {
+pub(crate) async fn shown(database: &Database, table: &str) -> BTreeSet<String> {
     let rows = database.query(&format!("SHOW CREATE TABLE {table}")).await.unwrap();
     let text = rows[0][1].clone().unwrap();
     let (list, _) = text.split_once("\n)").unwrap();
@@ -170,6 +170,12 @@ async fn at_postgres(options: MySqlOptions) {
     let refused = moved.caught_up().await.unwrap_err().to_string();
     assert!(refused.contains("initial") && refused.contains("computed"), "{refused}");
     home.execute("ALTER TABLE users DROP COLUMN initial").await.unwrap();
+    // MariaDB has no indexes over expressions.
+    let functional = server.flavor() == Flavor::MySql;
+    if functional {
+        home.execute("CREATE INDEX by_lower ON users ((LOWER(mail)), score DESC)").await.unwrap();
+        home.execute("CREATE UNIQUE INDEX by_double ON users ((score * 2), id)").await.unwrap();
+    }
     let report = moved.report().await;
     assert_eq!(
         told(&report),
@@ -186,7 +192,7 @@ async fn at_postgres(options: MySqlOptions) {
     );
     moved.caught_up().await.unwrap();
     let found = catalog(&there).await;
-    let expected = set(&[
+    let mut expected = set(&[
         "column users.id bigint not null by default",
         "column users.mail character varying(190) not null",
         "column users.state users_state_enum not null default 'it''s'::users_state_enum",
@@ -214,6 +220,12 @@ async fn at_postgres(options: MySqlOptions) {
         "comment who's who",
         "comment the number",
     ]);
+    if functional {
+        expected.extend(set(&[
+            "CREATE INDEX by_lower ON public.users USING btree (lower((mail)::text), score DESC)",
+            "CREATE UNIQUE INDEX by_double ON public.users USING btree (((score * (2)::numeric)), id)",
+        ]));
+    }
     let differ: Vec<&String> = found.symmetric_difference(&expected).collect();
     assert!(differ.is_empty(), "{differ:#?}");
     server.close().await.unwrap();

@@ -13,7 +13,7 @@ use super::places::{Move, Place};
 const TABLES: &str = include_str!("../../../zdm-core/src/schema/conversion/types.md");
 
 /// The lines of a section: what a column is, and the whole line.
-fn lines(title: &str) -> Vec<(String, String)> {
+pub(crate) fn lines(title: &str) -> Vec<(String, String)> {
     let section = TABLES.split("\n## ").find(|section| section.starts_with(title)).expect(title);
     let section = section.lines().filter(|line| line.starts_with("| `"));
     section

@@ -57,7 +57,10 @@ impl Converting {
         if foreign.is_none() && !self.mapping.is_empty() {
             return Err(Error::new(
                 ErrorKind::Config,
-                "a mapping is for a target of another engine: between servers of one engine use stages",
+                "a mapping is for a target of another engine: between servers of one engine give the migration \
+                 stages in its place (rename_table, rename_column, drop_columns, route, map_to of \
+                 zdm_core::pipeline::Stages), which the tool does not have: leave --map out there, and rename or \
+                 drop at the target after the cutover",
             ));
         }
         // Another task may have been quicker, with the same answer.

@@ -36,6 +36,40 @@ pub enum Identity {
     ByDefault,
 }
 
+/// What a named type asks of its values beyond its base type's (PostgreSQL's
+/// domains).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Domain {
+    /// Its name, as the engine writes it.
+    pub name: String,
+    /// Whether it holds no null.
+    pub not_null: bool,
+    /// What a column of it is when nobody says, nor the column itself, in the
+    /// engine's own language.
+    pub default: Option<String>,
+    /// The default in words that every engine knows, where it has such.
+    pub neutral: Option<Expr>,
+    /// What its values must be, with those of the domains that it is of.
+    pub checks: Vec<DomainCheck>,
+    /// Whether the column is an array of it, so that all this is asked of each
+    /// element.
+    pub of_elements: bool,
+}
+
+/// One check of a [`Domain`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DomainCheck {
+    /// Its name, unquoted.
+    pub name: String,
+    /// What it says, in the engine's own language.
+    pub definition: String,
+    /// The same in words that every engine knows, where it has such. Whatever
+    /// column it reads stands for the value.
+    pub neutral: Option<Expr>,
+    /// Whether the existing values are known to satisfy it.
+    pub validated: bool,
+}
+
 /// When the engine counts two texts of a column as equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -97,6 +131,11 @@ pub struct Column {
     pub invisible: bool,
     /// Whether the engine numbers it.
     pub identity: Option<Identity>,
+    /// What its type asks of it by name. An engine with such types makes it
+    /// with them; for another a [conversion](super::conversion) makes it the
+    /// column's own.
+    #[serde(default)]
+    pub domain: Option<Arc<Domain>>,
     /// Its collation, where it is not the database's own.
     pub collation: Option<String>,
     /// The character set of its octets, where the engine has one for each
@@ -125,6 +164,7 @@ impl Column {
             generated: None,
             invisible: false,
             identity: None,
+            domain: None,
             collation: None,
             charset: None,
             equality: Equality::EXACT,

@@ -18,7 +18,7 @@ mod selection;
 mod shape;
 mod table;
 
-pub use column::{Column, Equality, Generated, Identity as IdentityColumn, NativeType};
+pub use column::{Column, Domain, DomainCheck, Equality, Generated, Identity as IdentityColumn, NativeType};
 pub use data_type::DataType;
 pub use expression::{Expr, Function, Operator, Syntax, Words};
 pub use object::{

@@ -340,6 +340,8 @@ pub enum UnmovedKind {
     Rule,
     /// A type.
     Type,
+    /// A collation.
+    Collation,
     /// A sequence that no moved table uses.
     Sequence,
     /// Anything else.
@@ -356,6 +358,7 @@ impl fmt::Display for UnmovedKind {
             Self::Event => "event",
             Self::Rule => "rule",
             Self::Type => "type",
+            Self::Collation => "collation",
             Self::Sequence => "sequence",
             Self::Other => "object",
         })

@@ -16,7 +16,7 @@ const COLUMNS: &str = "
 SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid, a.atttypmod,
        a.attnotnull, pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attgenerated::text, a.attidentity::text,
        CASE WHEN a.attcollation <> t.typcollation THEN format('%I.%I', cn.nspname, co.collname) END,
-       pg_catalog.col_description(a.attrelid, a.attnum), coalesce(co.collisdeterministic, true), t.typname::text
+       pg_catalog.col_description(a.attrelid, a.attnum), coalesce(co.collisdeterministic, true)
   FROM pg_catalog.pg_attribute a
   JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
   LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -33,7 +33,8 @@ pub(super) async fn read(
 ) -> Result<HashMap<Oid, Vec<Column>>> {
     let mut columns: HashMap<Oid, Vec<Column>> = HashMap::new();
     for row in tx.query(COLUMNS, &[&tables]).await.during("schema.columns")? {
-        let (oid, data_type) = types.neutral(row.cell(3)?, row.cell(4)?);
+        let own = row.cell(3)?;
+        let (oid, data_type) = types.neutral(own, row.cell(4)?);
         let mut column = Column::new(row.cell::<&str>(1)?, data_type).native(row.cell::<&str>(2)?, oid);
         column.nullable = !row.cell::<bool>(5)?;
         let expression: Option<String> = row.cell(6)?;
@@ -52,7 +53,8 @@ pub(super) async fn read(
         };
         column.collation = row.cell(9)?;
         column.comment = row.cell(10)?;
-        column.equality = equality(row.cell(11)?, row.cell(12)?);
+        column.equality = equality(row.cell(11)?, types.base_name(own));
+        column.domain = types.domain(own);
         columns.entry(row.cell(0)?).or_default().push(column);
     }
     Ok(columns)

@@ -224,6 +224,8 @@ pub struct Bounds {
     pub time: Option<(i64, i64)>,
     /// No character U+0000 in a text.
     pub no_nul: bool,
+    /// No text in an enumeration but its labels: no error value.
+    pub labels: bool,
     /// No more octets than these in a text or in octets.
     pub octets: Option<u64>,
 }

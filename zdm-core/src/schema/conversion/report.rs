@@ -23,6 +23,11 @@ pub struct Report {
     /// What is not moved: views, routines, triggers, events, with the
     /// statements that make them at the source.
     pub unmoved: Vec<Unmoved>,
+    /// Whether texts arrive where no text can have a character U+0000: a row
+    /// with one is refused, or loses it by a
+    /// [policy](super::Policies::nul_character).
+    #[serde(default)]
+    pub no_nul: bool,
     /// Why a row of the target could not be carried back as it was; empty
     /// where the plan can be reversed.
     pub one_way: Vec<String>,
@@ -76,9 +81,12 @@ pub struct ObjectReport {
     pub outcome: Outcome,
 }
 
+/// What becomes of a text with U+0000.
+const NUL: &str = "a row with one is refused, or loses it where the policy nul_character is \"remove\"";
+
 impl Report {
     pub(super) fn new(from: Engine, to: Engine) -> Self {
-        Self { from, to, tables: Vec::new(), unmoved: Vec::new(), one_way: Vec::new() }
+        Self { from, to, tables: Vec::new(), unmoved: Vec::new(), no_nul: false, one_way: Vec::new() }
     }
 
     /// Whether rows of the target can be carried back as they were.
@@ -130,6 +138,10 @@ impl Report {
                 add(severity, code, table.from.to_string(), message, None);
             }
         }
+        if self.no_nul {
+            let message = format!("{} holds no character U+0000 in a text: {NUL}", self.to);
+            add(Severity::Note, "no_nul", "texts".to_owned(), message, None);
+        }
         for object in &self.unmoved {
             let subject = format!("{} {}", object.kind, object.name);
             let message = "is not moved: read its statement in the report, and make what is its like by hand";
@@ -153,6 +165,9 @@ impl fmt::Display for Report {
                     writeln!(f, "    {line}")?;
                 }
             }
+        }
+        if self.no_nul {
+            writeln!(f, "\nin every text: {} holds no character U+0000; {NUL}", self.to)?;
         }
         if self.is_reversible() {
             return writeln!(f, "\nthe way back: every value can be carried back as it was");

@@ -6,7 +6,7 @@
 //! | MySQL | MariaDB | fit |
 //! |---|---|---|
 //! | `JSON` | `LONGTEXT`, its text | widened: any text |
-//! | `VECTOR(n)` | `VECTOR(n)` since 11.7 | lossy: vectors of fewer elements than the type names |
+//! | `VECTOR(n)` | `VECTOR(n)` since 11.7 | lossy: vectors of fewer elements than the type names, and those whose squares add up to more than a float |
 //! | … | a JSON text before 11.7 | lossy, as arrays are |
 //! | `FLOAT`, `DOUBLE` | the same | lossy: the sign of -0 |
 //! | collations of UCA 9.0.0 (`utf8mb4_0900_ai_ci`) | those of UCA 14.0.0 that do not pad, since 10.10; before, those of UCA 5.2.0 | widened |
@@ -57,7 +57,9 @@ pub(super) fn column_type(server: &Server, column: &Column, used: Used<'_>) -> O
         }
         Kind::Vector if !has_vectors(server) => return None,
         Kind::Vector if server.is_mariadb() => {
-            mapped.fit = Fit::lossy("vectors of fewer elements than the type names");
+            mapped.fit = Fit::lossy(
+                "vectors of fewer elements than the type names, and those whose squares add up to more than a float",
+            );
         }
         Kind::Uuid | Kind::Inet4 | Kind::Inet6 if server.is_mariadb() => {}
         Kind::Uuid => return Some(types::ascii(server, "char(36)").fitting(Fit::widened("its text"))),

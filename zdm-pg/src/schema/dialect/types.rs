@@ -129,7 +129,8 @@ fn enumeration(labels: &Arc<[String]>, used: Used<'_>) -> Mapped {
         DataType::Enum { labels: Arc::clone(labels) },
         format!("{}.{}", spelled(schema), spelled(&name)),
         0,
-    );
+    )
+    .within(Bounds { labels: true, ..Bounds::default() });
     mapped.needs = Some(Definition {
         kind: DefinitionKind::Type,
         statement: format!("CREATE TYPE {quoted} AS ENUM ({})", list.join(", ")),

@@ -1,27 +1,26 @@
 //! What a target's type cannot hold of its neutral type, and what is nearest.
 
-use super::super::{Bounds, NulCharacter, Policies};
+use super::super::Bounds;
 use super::coerce::{range_of, zero_date};
 use super::{Misfit, MisfitKind};
 use crate::change::{Date, DateTime, Time, Value};
 use crate::schema::DataType;
 
-/// Whether a value of that type may be beyond the bounds. A text with U+0000
-/// is looked for only where it shall be mended: a server that has none
-/// refuses it.
-pub(super) fn can_exceed(from: &DataType, bounds: &Bounds, policies: &Policies) -> bool {
+/// Whether a value of that type may be beyond the bounds. What a server would
+/// refuse by itself is looked for as well: it does not know the row's key.
+pub(super) fn can_exceed(from: &DataType, bounds: &Bounds) -> bool {
     let dated = bounds.finite || bounds.first.is_some() || bounds.last.is_some();
     match from {
         DataType::Float32 | DataType::Float64 | DataType::Decimal { .. } => bounds.finite,
         DataType::Date | DataType::Timestamp { .. } => dated,
         DataType::Time { .. } => bounds.time.is_some(),
         DataType::Text { length, .. } => {
-            (bounds.no_nul && policies.nul_character == NulCharacter::Remove)
-                || bounds.octets.is_some_and(|most| length.is_none_or(|n| u64::from(n) * 4 > most))
+            bounds.no_nul || bounds.octets.is_some_and(|most| length.is_none_or(|n| u64::from(n) * 4 > most))
         }
         DataType::Bytes { length, .. } => {
             bounds.octets.is_some_and(|most| length.is_none_or(|n| u64::from(n) > most))
         }
+        DataType::Enum { .. } => bounds.labels,
         _ => false,
     }
 }

@@ -64,9 +64,7 @@ impl Cast {
     /// The cast from a column as the source has it to what a target has;
     /// `None` where every cell can pass as it lies there.
     pub fn between(from: &Column, to: &DataType, bounds: &Bounds, policies: &Policies) -> Option<Self> {
-        if holds_all(&from.data_type, to, bounds, policies)
-            && !bound::can_exceed(&from.data_type, bounds, policies)
-        {
+        if holds_all(&from.data_type, to, bounds, policies) && !bound::can_exceed(&from.data_type, bounds) {
             return None;
         }
         let labels = matches!(from.data_type, DataType::Set { .. });
@@ -118,9 +116,9 @@ impl Cast {
     }
 }
 
-/// Whether every cell of one type is, as it is, a cell of another. What the
-/// target's server refuses by itself, and never stores as something else, is
-/// left to it, unless a policy is asked for.
+/// Whether every cell of one type is, as it is, a cell of another, its
+/// [`Bounds`] apart. A label that is none is an enumeration's error value,
+/// which some engines have and some have not.
 fn holds_all(from: &DataType, to: &DataType, bounds: &Bounds, policies: &Policies) -> bool {
     use DataType as T;
     let trusting = policies.out_of_range == Unfit::Error;

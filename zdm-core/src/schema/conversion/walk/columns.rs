@@ -35,6 +35,7 @@ impl Walk<'_> {
         (column.collation, column.charset) = (mapped.collation.clone(), mapped.charset.clone());
         column.equality = mapped.equality;
         column.comment.clone_from(&from.comment);
+        self.report.no_nul |= mapped.bounds.no_nul && matches!(from.data_type, DataType::Text { .. });
         let nulled = cast.as_ref().is_some_and(|cast| cast.may_give_null(&from.data_type));
         column.nullable = from.nullable || (nulled && used.key_parts == 0);
 
@@ -239,7 +240,9 @@ fn equality(from: &Column, to: &Column, keyed: bool, fit: &mut Fit, notes: &mut 
 /// How well a type that the user wishes holds a column's values.
 fn fit_of(from: &Column, mapped: &Mapped) -> Fit {
     use DataType as T;
-    if Cast::between(from, &mapped.data_type, &mapped.bounds, &Policies::default()).is_none() {
+    // Of U+0000 the report tells by itself, once for all texts.
+    let bounds = &Bounds { no_nul: false, ..mapped.bounds.clone() };
+    if Cast::between(from, &mapped.data_type, bounds, &Policies::default()).is_none() {
         return if from.data_type == mapped.data_type { Fit::Exact } else { Fit::widened("as you chose") };
     }
     let whole = match (&from.data_type, &mapped.data_type) {
@@ -260,7 +263,7 @@ fn fit_of(from: &Column, mapped: &Mapped) -> Fit {
         }
         _ => false,
     };
-    if whole && mapped.bounds == Bounds::default() {
+    if whole && *bounds == Bounds::default() {
         return Fit::widened("as you chose");
     }
     Fit::lossy(format!("what is no {}", mapped.data_type))

@@ -2,6 +2,7 @@
 
 mod columns;
 mod defaults;
+mod domains;
 mod objects;
 mod places;
 
@@ -13,7 +14,10 @@ use smol_str::SmolStr;
 use self::places::{Names, Place};
 use super::report::ObjectReport;
 use super::{Cast, Dialect, Fit, Mapping, Outcome, Report, TableReport};
-use crate::schema::{DefinitionKind, Key, Schema, Sequence, Table, TableName, Unmoved, UnmovedKind, Written};
+use crate::schema::{
+    Column, DataType, Definition, DefinitionKind, Key, Schema, Sequence, Table, TableName, Unmoved,
+    UnmovedKind, Written,
+};
 use crate::{Engine, Error, ErrorKind, Result};
 
 /// What a conversion comes to.
@@ -56,6 +60,8 @@ pub struct Rows {
 pub fn convert(schema: &Schema, dialect: &dyn Dialect, mapping: &Mapping) -> Result<Conversion> {
     mapping.check()?;
     let names = dialect.names();
+    let given = schema;
+    let schema = &domains::unfolded(given);
     let from = schema.tables.first().map_or_else(|| names.engine.clone(), |t| t.origin.engine.clone());
     let mut walk = Walk {
         schema,
@@ -83,8 +89,9 @@ pub fn convert(schema: &Schema, dialect: &dyn Dialect, mapping: &Mapping) -> Res
     walk.uncounted();
     walk.unmoved();
     let tables = std::mem::take(&mut walk.out.tables);
-    let rows = made.into_iter().zip(&tables).map(|(made, to)| Rows {
-        from: made.from,
+    // Rows are of the tables as they were given.
+    let rows = made.into_iter().zip(&tables).zip(&given.tables).map(|((made, to), from)| Rows {
+        from: Arc::clone(from),
         to: Arc::clone(to),
         cells: made.cells,
         back: made.back,
@@ -247,12 +254,18 @@ impl Walk<'_> {
             }));
         }
         // What triggers call is a part of the schema, and told once.
-        for routine in self.schema.definitions.iter().filter(|d| d.kind == DefinitionKind::Routine) {
-            if !self.report.unmoved.iter().any(|told| told.statement == routine.statement) {
+        for definition in &self.schema.definitions {
+            let kind = match definition.kind {
+                DefinitionKind::Routine => UnmovedKind::Routine,
+                DefinitionKind::Type if !self.is_of_a_column(definition) => UnmovedKind::Type,
+                DefinitionKind::Collation => UnmovedKind::Collation,
+                DefinitionKind::Type | DefinitionKind::Schema | DefinitionKind::Extension => continue,
+            };
+            if !self.report.unmoved.iter().any(|told| told.statement == definition.statement) {
                 self.report.unmoved.push(Unmoved {
-                    kind: UnmovedKind::Routine,
-                    name: TableName::new("", routine.name.as_str()),
-                    statement: routine.statement.clone(),
+                    kind,
+                    name: TableName::new("", definition.name.as_str()),
+                    statement: definition.statement.clone(),
                 });
             }
         }
@@ -269,6 +282,15 @@ impl Walk<'_> {
                 self.report.one_way.push(format!("{}.{column}: it stays behind", table.from));
             }
         }
+    }
+
+    /// Whether a type is an enumeration whose labels are those of a column
+    /// there.
+    fn is_of_a_column(&self, definition: &Definition) -> bool {
+        let labels = |column: &Column| {
+            column.native.name == definition.name && matches!(column.data_type, DataType::Enum { .. })
+        };
+        self.schema.tables.iter().any(|table| table.columns.iter().any(labels))
     }
 
     /// Refuses wishes for what is not there.

@@ -1,0 +1,5 @@
+SELECT REPLACE(n, ' ', '') FROM t WHERE id = 1 -- [1,null,3,4]
+SELECT REPLACE(n, ' ', '') FROM t WHERE id = 2 -- [[1,2],[3,4]]
+SELECT JSON_UNQUOTE(JSON_EXTRACT(x, '$[3]')) FROM t WHERE id = 1 -- q"\
+SELECT JSON_TYPE(JSON_EXTRACT(x, '$[2]')) FROM t WHERE id = 1 -- STRING
+SELECT JSON_LENGTH(x) FROM t WHERE id = 2 -- 0

@@ -1,0 +1,4 @@
+CREATE DOMAIN price AS numeric(8,2) NOT NULL DEFAULT 1 CONSTRAINT positive CHECK (VALUE > 0);
+CREATE DOMAIN zip AS varchar(9) CONSTRAINT five CHECK (VALUE ~ '^[0-9]{5}$');
+CREATE TABLE t (id int PRIMARY KEY, a price, z zip);
+INSERT INTO t VALUES (1, 2.50, '12345'), (2, DEFAULT, NULL)

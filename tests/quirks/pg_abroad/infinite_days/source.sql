@@ -1,0 +1,2 @@
+CREATE TABLE t (id int PRIMARY KEY, d date);
+INSERT INTO t VALUES (1, '2020-02-29')

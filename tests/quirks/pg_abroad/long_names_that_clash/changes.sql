@@ -1,0 +1,1 @@
+UPDATE a_table_with_a_long_name_that_is_told_apart_at_its_end_only_a SET v = 5; UPDATE a_table_with_a_long_name_that_is_told_apart_at_its_end_only_b SET v = 6
