@@ -72,11 +72,6 @@ impl Assess for MySqlAssess {
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.subject.cmp(&b.subject)));
         Ok(findings)
     }
-
-    async fn assess_ready(&self, _run: &RunName, schema: &Schema) -> Result<Vec<Finding>> {
-        let mut control = Control::connect(&self.config, "assess").await?;
-        crate::sink::prepare::assess_orphans(&mut control, schema).await
-    }
 }
 
 impl Look<'_> {

@@ -19,7 +19,6 @@ use zdm_core::schema::Schema;
 use crate::config::PgConfig;
 use crate::connect::Control;
 use crate::error::OrPg;
-use crate::sequences;
 
 /// Assesses a PostgreSQL database.
 #[derive(Debug, Clone)]
@@ -60,13 +59,6 @@ impl Assess for PgAssess {
             Role::Target => target::assess(&look, &mut findings).await?,
         }
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.subject.cmp(&b.subject)));
-        Ok(findings)
-    }
-
-    async fn assess_ready(&self, _run: &RunName, schema: &Schema) -> Result<Vec<Finding>> {
-        let control = Control::connect(&self.config, "assess").await?;
-        let mut findings = crate::sink::prepare::orphans(&control, schema).await?;
-        findings.extend(sequences::settable(&control, schema).await?);
         Ok(findings)
     }
 }

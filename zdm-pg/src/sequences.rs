@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio_postgres::Client;
-use zdm_core::connect::{Finding, SequenceValue, Sequences, Severity};
+use zdm_core::connect::{SequenceValue, Sequences};
 use zdm_core::schema::{Schema, Sequence, TableName};
 use zdm_core::{Error, ErrorKind, Result};
 
@@ -84,27 +84,6 @@ impl Sequences for PgSequences {
         tx.batch_execute(&sql).await.during("sequences.set")?;
         tx.commit().await.during("sequences.set")
     }
-}
-
-/// Sequences that a cutover may not set.
-///
-/// # Errors
-///
-/// `NotFound` for one that is not there.
-pub(crate) async fn settable(client: &Client, schema: &Schema) -> Result<Vec<Finding>> {
-    let mut findings = Vec::new();
-    for name in found(client, schema).await? {
-        let quoted = quote_table(&name.schema, &name.name);
-        let sql = "SELECT pg_catalog.has_sequence_privilege($1, 'UPDATE') AND pg_catalog.has_sequence_privilege($1, 'SELECT'),
-                          pg_catalog.quote_ident(current_user)";
-        let row = client.query_one(sql, &[&quoted]).await.during("assess.sequences")?;
-        if !row.cell::<bool>(0)? {
-            let message = "the user may not set this sequence to where the source's is";
-            let grant = format!("GRANT SELECT, UPDATE ON SEQUENCE {quoted} TO {}", row.cell::<&str>(1)?);
-            findings.push(Finding::new(Severity::Blocker, "sequence_update", &name, message).remedy(grant));
-        }
-    }
-    Ok(findings)
 }
 
 /// The value to set and whether it counts as given out; `None` where the

@@ -96,18 +96,4 @@ pub trait Assess: Send + Sync {
     /// # Errors
     /// When the database cannot be asked; a finding is never an error.
     async fn assess(&self, role: Role, run: &RunName, schema: &Schema) -> Result<Vec<Finding>>;
-
-    /// What would keep a target that follows from being made
-    /// [ready](super::Step::Ready), or its foreign keys from being
-    /// [validated](super::Step::Validated) behind a cutover: rows whose parent
-    /// is not there although the source says that all have one, and rights
-    /// that lack. Asked before anybody is made to wait, while changes are
-    /// applied: a target shows its source as it was between two transactions,
-    /// so one query never meets a row whose parent is still on its way.
-    ///
-    /// It reads each table that has a foreign key.
-    ///
-    /// # Errors
-    /// When the database cannot be asked; a finding is never an error.
-    async fn assess_ready(&self, run: &RunName, schema: &Schema) -> Result<Vec<Finding>>;
 }

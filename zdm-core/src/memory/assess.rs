@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 
 use super::MemoryDatabase;
-use super::constraints::check_references;
 use crate::Result;
 use crate::connect::{Assess, Finding, Role, RunName, Severity};
 use crate::schema::{Key, Schema, Table};
@@ -31,16 +30,6 @@ impl Assess for MemoryDatabase {
         }
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         Ok(findings)
-    }
-
-    async fn assess_ready(&self, _run: &RunName, schema: &Schema) -> Result<Vec<Finding>> {
-        let state = self.lock();
-        let orphans = schema.tables.iter().filter_map(|table| {
-            let stored = state.tables.get(&table.name)?;
-            let error = check_references(&state, stored).err()?;
-            Some(Finding::new(Severity::Blocker, "orphans", &table.name, error.to_string()))
-        });
-        Ok(orphans.collect())
     }
 }
 

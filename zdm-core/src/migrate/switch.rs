@@ -29,10 +29,6 @@ impl Plan {
         shapes::unchanged(&state.record.tables, &source)?;
         let target = Arc::new(self.stages.schema(&source)?);
         let _cutting_over = CuttingOver::begin(&self.cutting_over, self.durable.turn())?;
-        let findings = match self.sink.capabilities().assess {
-            Some(assess) if options.assess => assess.assess_ready(&run, &target).await?,
-            _ => Vec::new(),
-        };
         Cutover::new(
             run,
             state.record.epoch,
@@ -43,7 +39,6 @@ impl Plan {
         .gate(gate)
         .tables(self.options.tables.clone())
         .target(self.options.target_name.clone())
-        .findings(findings)
         .options(options)
         .run()
         .await
@@ -148,7 +143,7 @@ impl Follower for Plan {
     }
 
     fn lag(&self) -> Option<Lag> {
-        Some(Lag { bytes: self.durable.bytes_behind()?, bytes_per_second: self.durable.pace() })
+        Some(Lag { bytes: self.durable.bytes_behind()?, bytes_per_second: None })
     }
 
     fn phase(&self) -> Phase {
@@ -204,30 +199,5 @@ mod tests {
         transaction.commit().await.unwrap();
         plan.durable.set_ended(true);
         assert_eq!(plan.applied_past(&old.head()).await.unwrap_err().kind(), ErrorKind::Other);
-    }
-
-    /// Without a pace a cutover knows no drain that will not fit.
-    #[tokio::test]
-    async fn a_run_that_has_applied_a_backlog_knows_its_pace() {
-        let (old, new) = (MemoryDatabase::new(), MemoryDatabase::new());
-        let name = TableName::new("public", "t");
-        let columns =
-            vec![Column::new("id", DataType::integer(64)).not_null(), Column::new("v", DataType::text())];
-        old.create_table(Table::new(ENGINE, name.clone(), columns, Key::Columns(vec![0]))).unwrap();
-        let migration = Migration::between(old.source(), new.sink()).build().unwrap();
-        let mut running = migration.start(Default::default());
-        running.followed().await.unwrap();
-        let mut transaction = old.begin();
-        for id in 0..100 {
-            transaction.insert(&name, vec![Value::Int(id), Value::from("v".repeat(2_000))]).await.unwrap();
-        }
-        transaction.commit().await.unwrap();
-        let plan = Arc::clone(&migration.plan);
-        plan.applied_past(&old.head()).await.unwrap();
-        // The pace is noted right behind the position.
-        let mut status = running.watch();
-        status.wait_for(|status| status.changes_applied >= 100).await.unwrap();
-        assert!(plan.lag().unwrap().bytes_per_second.is_some());
-        running.stop().await.unwrap();
     }
 }

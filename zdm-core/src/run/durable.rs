@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -21,13 +20,7 @@ pub(crate) struct Durable {
     stream: watch::Sender<Option<Stream>>,
     ended: watch::Sender<bool>,
     turn: Turn,
-    /// Bytes a second; 0 before it is known.
-    pace: Arc<AtomicU64>,
 }
-
-/// Groups smaller than this say nothing of how fast a backlog is applied: the
-/// commit is most of what they take.
-const TELLING: u64 = 64 << 10;
 
 /// A stream that is open.
 #[derive(Debug, Clone)]
@@ -48,7 +41,6 @@ impl Durable {
             stream: watch::Sender::new(None),
             ended: watch::Sender::new(false),
             turn: Turn::new(),
-            pace: Arc::default(),
         }
     }
 
@@ -90,29 +82,6 @@ impl Durable {
         if let Some(stream) = &*self.stream.borrow() {
             stream.group.store(bytes, Ordering::Relaxed);
         }
-    }
-
-    /// A group of so many bytes has been applied, within that time of its
-    /// first row.
-    pub(super) fn applied(&self, bytes: u64, took: Duration) {
-        if bytes < TELLING {
-            return;
-        }
-        // OK because a quotient beyond 64 bits, or by nothing, is the most.
-        let micros = took.as_micros().max(1);
-        let pace = u64::try_from(u128::from(bytes) * 1_000_000 / micros).unwrap_or(u64::MAX).max(1);
-        let before = self.pace.load(Ordering::Relaxed);
-        let now = if before == 0 { pace } else { before - before / 4 + pace / 4 };
-        self.pace.store(now, Ordering::Relaxed);
-    }
-
-    /// Bytes that are applied in a second when there is a backlog: a quarter
-    /// of the newest group that says anything of it, three of those before.
-    /// The bytes are those of rows as they are handed over; of a log, which
-    /// also holds what is no row, they are fewer, so what is predicted from
-    /// them is rather too long.
-    pub(crate) fn pace(&self) -> Option<u64> {
-        Some(self.pace.load(Ordering::Relaxed)).filter(|pace| *pace > 0)
     }
 
     /// Bytes of the source's log that are not durable in the target, at this
@@ -187,21 +156,5 @@ mod tests {
         assert_eq!(durable.bytes_behind(), Some(0));
         drop(open);
         assert_eq!(durable.bytes_behind(), None);
-    }
-
-    #[test]
-    fn a_backlog_is_predicted_from_groups_that_say_something_of_it() {
-        let durable = Durable::new();
-        let (mib, second) = (1 << 20, Duration::from_secs(1));
-        assert_eq!(durable.pace(), None, "nothing was applied");
-        durable.applied(1_000, Duration::from_millis(5));
-        assert_eq!(durable.pace(), None, "a small group is all commit");
-        durable.applied(8 * mib, second * 2);
-        assert_eq!(durable.pace(), Some(4 * mib));
-        durable.applied(8 * mib, second);
-        assert_eq!(durable.pace(), Some(5 * mib), "the newest counts for a quarter");
-        durable.applied(8 * mib, Duration::ZERO);
-        durable.applied(u64::MAX, Duration::from_nanos(1));
-        assert!(durable.pace() > Some(5 * mib), "no division fails");
     }
 }

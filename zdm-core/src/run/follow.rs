@@ -366,7 +366,6 @@ impl Follow<'_> {
             all.extend(goals.iter().cloned());
         }
         let (xid, _turn) = (cursor.group.xid, cursor.group.turn.take());
-        let (bytes, since) = (cursor.group.bytes as u64, cursor.group.since);
         cursor.group = Group { xid, ..Group::default() };
         if rows == 0 && to == cursor.at {
             return Ok(());
@@ -381,7 +380,6 @@ impl Follow<'_> {
         cursor.ack.durable(to.clone());
         fail::fail_point!("follow::after_ack");
         self.durable.reached(to.clone());
-        self.durable.applied(bytes, since.map_or(Duration::ZERO, |since| since.elapsed()));
         self.status.applied(rows, to.clone(), time, &cursor.head.borrow(), more);
         cursor.at = to;
         Ok(())

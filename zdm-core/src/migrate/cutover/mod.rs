@@ -128,9 +128,8 @@ impl Cutover {
         self
     }
 
-    /// What the target's [`assess_ready`](crate::connect::Assess::assess_ready)
-    /// found, and whatever else is known: a blocker among it stops the cutover
-    /// before it begins.
+    /// What the [assessments](crate::connect::Assess) of both sides found: a
+    /// blocker among it stops the cutover before it begins.
     #[must_use]
     pub fn findings(mut self, findings: Vec<Finding>) -> Self {
         self.findings = findings;

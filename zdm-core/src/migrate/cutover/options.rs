@@ -37,11 +37,6 @@ pub struct CutoverOptions {
     /// Whether the checks take the hold once for an instant, to see that it
     /// can be taken. Yes.
     pub try_hold: bool,
-    /// Whether the target is looked through before, for rows without the
-    /// parent that a foreign key means: it reads each table that has one,
-    /// while nobody is kept waiting. Yes; without it such a row shows behind
-    /// the switch.
-    pub assess: bool,
 }
 
 impl Default for CutoverOptions {
@@ -56,7 +51,6 @@ impl Default for CutoverOptions {
             lease: Duration::from_secs(30),
             settle: Duration::from_secs(30),
             try_hold: true,
-            assess: true,
         }
     }
 }
@@ -85,5 +79,4 @@ setters! {
     lease: Duration,
     settle: Duration,
     try_hold: bool,
-    assess: bool,
 }

@@ -35,7 +35,6 @@ use zdm_core::schema::{ConstraintKind, Schema, Table, TableName};
 use zdm_core::{Error, ErrorKind, Result};
 
 pub use self::drop::drop_run;
-pub(crate) use self::ready::assess_orphans;
 use self::state::State;
 use crate::config::MySqlConfig;
 use crate::connect::quote::{quote_literal, quote_table};

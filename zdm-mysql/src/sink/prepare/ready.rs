@@ -2,12 +2,10 @@
 //! that a foreign key has not looked at.
 
 use mysql_async::prelude::Queryable;
-use zdm_core::connect::{Finding, Severity};
-use zdm_core::schema::{Constraint, ConstraintKind, ForeignKey, Schema, Table, TableName};
+use zdm_core::schema::{Constraint, ConstraintKind, ForeignKey, Table};
 use zdm_core::{Error, ErrorKind, Result};
 
 use super::{DURING, Work, ddl, quoted};
-use crate::connect::Control;
 use crate::connect::quote::quote_ident;
 use crate::error::OrMy;
 
@@ -42,53 +40,27 @@ pub(super) async fn make(work: &mut Work<'_>) -> Result<()> {
 /// # Errors
 /// `Rejected`, with the first of them.
 pub(super) async fn validate(work: &mut Work<'_>) -> Result<()> {
-    let Some(found) = orphans(&mut work.control, work.schema, DURING).await?.into_iter().next() else {
-        return Ok(());
-    };
-    let message =
-        format!("rows refer to parents that are not there: give them one, or delete them: {}", found.rows);
-    Err(Error::new(ErrorKind::Rejected, message)
-        .with("table", found.table)
-        .with("foreign key", found.foreign_key)
-        .during(DURING))
-}
-
-/// The same, while changes are still applied.
-///
-/// # Errors
-/// When the server cannot be asked.
-pub(crate) async fn assess_orphans(control: &mut Control, schema: &Schema) -> Result<Vec<Finding>> {
-    let found = orphans(control, schema, "assess.orphans").await?;
-    let finding = |Orphans { table, foreign_key, rows }| {
-        let message = format!(
-            "rows refer by {foreign_key} to parents that are not there, and the source says that there are none \
-             such: compare both sides before you cut over: {rows}"
-        );
-        Finding::new(Severity::Blocker, "orphans", table, message)
-    };
-    Ok(found.into_iter().map(finding).collect())
-}
-
-/// The first few rows without their parent, by one foreign key.
-struct Orphans {
-    table: TableName,
-    foreign_key: String,
-    rows: String,
-}
-
-async fn orphans(control: &mut Control, schema: &Schema, during: &'static str) -> Result<Vec<Orphans>> {
-    let mut all = Vec::new();
+    let schema = work.schema;
     for table in &schema.tables {
         for (constraint, key) in foreign_keys(table).filter(|(constraint, _)| constraint.validated) {
             let Some(parent) = schema.table(&key.references) else { continue };
-            let found: Vec<String> = control.query(query(table, parent, key)).await.during(during)?;
+            let orphans = orphans(table, parent, key);
+            let found: Vec<String> = work.control.query(orphans).await.during(DURING)?;
             if !found.is_empty() {
-                let (table, foreign_key) = (table.name.clone(), constraint.name.to_string());
-                all.push(Orphans { table, foreign_key, rows: found.join("; ") });
+                return Err(Error::new(
+                    ErrorKind::Rejected,
+                    format!(
+                        "rows refer to parents that are not there: give them one, or delete them: {}",
+                        found.join("; ")
+                    ),
+                )
+                .with("table", &table.name)
+                .with("foreign key", &constraint.name)
+                .during(DURING));
             }
         }
     }
-    Ok(all)
+    Ok(())
 }
 
 fn foreign_keys(table: &Table) -> impl Iterator<Item = (&Constraint, &ForeignKey)> {
@@ -98,7 +70,7 @@ fn foreign_keys(table: &Table) -> impl Iterator<Item = (&Constraint, &ForeignKey
     })
 }
 
-fn query(table: &Table, parent: &Table, key: &ForeignKey) -> String {
+fn orphans(table: &Table, parent: &Table, key: &ForeignKey) -> String {
     let child: Vec<String> = key.columns.iter().map(|name| format!("c.{}", quote_ident(name))).collect();
     let same: Vec<String> = key
         .referenced

@@ -25,7 +25,6 @@ mod drop;
 mod finished;
 mod fit;
 mod keyed;
-mod orphans;
 mod ready;
 mod standing;
 mod state;
@@ -36,7 +35,6 @@ use zdm_core::schema::{Schema, Table};
 
 pub use self::drop::drop_run;
 pub use self::fit::not_moved;
-pub(crate) use self::orphans::orphans;
 use self::state::State;
 use crate::checkpoint::durable;
 use crate::config::PgConfig;
