@@ -75,7 +75,7 @@ impl Source for Counter {
         });
         let batches = numbers.chain(stream::pending()).take_until(options.cancel.cancelled_owned()).boxed();
         let (ack, _) = Ack::new(); // it keeps nothing for a reader
-        let (_, head) = tokio::sync::watch::channel(Head { position: Some(at(until)), bytes_behind: 0 });
+        let (_, head) = tokio::sync::watch::channel(Head { position: Some(at(until)), ..Head::default() });
         Ok(Changes { batches, ack, head })
     }
 

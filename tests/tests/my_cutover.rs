@@ -223,6 +223,30 @@ async fn killed_at_every_step(from: Engine, to: Engine, prefix: &str) {
     cases.for_each_concurrent(3, |point| killed_at(&from, &to, prefix, point)).await;
 }
 
+/// Told before the fence, and as the target's own rows: nothing that the run
+/// did has made them.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_a_parent_are_found_before_the_fence() {
+    let server = Engine::MySql.start().await;
+    let route = Route::new("orphans", &server, &Engine::MySql.start().await).await;
+    route.source.execute(TABLES).await.unwrap();
+    let mut migrator = route.plan().start();
+    migrator.following().await;
+    let run = "SET @zdm_run = 'orphans'; SET foreign_key_checks = 0";
+    let plant = format!("{run}; INSERT INTO purchase (id, customer, note) VALUES (900000, 777, 'planted')");
+    route.target.execute(&plant).await.unwrap();
+    migrator.order("cutover").await;
+    let end = migrator.end().await;
+    assert_eq!(end.error().0, "Config", "{end:?}");
+    for word in ["orphans.purchase", "purchase_ibfk_1", "(777)"] {
+        assert!(end.error().1.contains(word), "{word}: {end:?}");
+    }
+    assert_eq!(sides(&route).await, (true, false));
+    route.target.execute(&format!("{run}; DELETE FROM purchase WHERE id = 900000")).await.unwrap();
+    assert_eq!(route.plan().with("cutover", "following").run().await, End::Done("switched".to_owned()));
+    assert_eq!(sides(&route).await, (false, true));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn from_mysql_to_mysql_exactly_one_side_is_open_and_no_write_is_lost() {
     killed_at_every_step(Engine::MySql, Engine::MySql, "mm").await;

@@ -96,6 +96,38 @@ async fn who_would_make_a_start_wait_or_fail_is_named() {
     drop(log);
 }
 
+/// What matters at a cutover, and nothing that the run itself has there.
+#[tokio::test]
+async fn what_a_cutover_needs_is_told() {
+    let server = Postgres::start(PgOptions::new().auth(Auth::Scram)).await.unwrap();
+    let db = server.create_database("leaving").await.unwrap();
+    db.execute("create table fine (id serial primary key); create table aside (id int)").await.unwrap();
+    let plain = parse(&db.url());
+    let schema = describe(&plain, &Selection::new(["public.fine"]).unwrap()).await.unwrap();
+    let hasty = PgConfigBuilder::parse(&db.url()).unwrap().begin_timeout(Duration::from_millis(1));
+    let hasty = Arc::new(hasty.build().unwrap());
+    let blockers = async |config: &Arc<PgConfig>, role| -> Vec<String> {
+        let found = assess(config, role, &schema).await.into_iter();
+        found.filter(|f| f.severity == Severity::Blocker).map(|f| f.code).collect()
+    };
+    // Who only reads, or writes elsewhere, is in nobody's way.
+    let other = db.connect().await.unwrap();
+    other.batch_execute("begin; insert into aside values (1); select * from fine").await.unwrap();
+    assert!(blockers(&hasty, Role::Left).await.is_empty());
+    other.batch_execute("insert into fine values (1)").await.unwrap();
+    assert_eq!(blockers(&hasty, Role::Left).await, ["long_transaction"]);
+    assert!(blockers(&plain, Role::Left).await.is_empty(), "it may end in time");
+    other.batch_execute("rollback").await.unwrap();
+
+    assert!(blockers(&plain, Role::Entered).await.is_empty());
+    let me = server.create_user("guest", "").await.unwrap();
+    let guest = parse(&db.url_as(&me.name, &me.password));
+    let mut found = blockers(&guest, Role::Entered).await;
+    found.sort();
+    assert_eq!(found, ["owner", "sequence_update"]);
+    server.close().await.unwrap();
+}
+
 async fn findings(server: &Postgres) {
     let source = server.create_database("crooked").await.unwrap();
     source

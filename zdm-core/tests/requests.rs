@@ -154,3 +154,36 @@ async fn a_run_belongs_to_one_target() {
     migration(&old, &other).run_until(Until::CaughtUp, CancellationToken::new()).await.unwrap();
     assert_eq!(other.rows(&table()).unwrap(), old.rows(&table()).unwrap());
 }
+
+/// A target that applies slowly was seen to do so: how long the drain would
+/// take is known before anybody has to wait, though the lag is small enough
+/// for a target of which nothing is known.
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_would_overrun_its_budget_is_predicted() {
+    let (old, new) = (database(), MemoryDatabase::new());
+    let mut options = zdm_core::migrate::Options::default();
+    options.group = 1_000;
+    let migration = Migration::between(old.source(), new.sink()).options(options).build().unwrap();
+    let mut running = migration.start(CancellationToken::new());
+    running.followed().await.unwrap();
+    for commit in 1..400 {
+        new.faults().plan(Point::Commit, commit, Fault::Delay(Duration::from_secs(1)));
+    }
+    insert(&old, 0..20_000).await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let tight = CutoverOptions::default().drain(Duration::from_secs(3)).lag(u64::MAX);
+    let error = running.cutover(Arc::new(NoGate), tight).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    for words in ["too far behind", "the budget of 3s", "bytes a second", "allow a longer drain"] {
+        assert!(error.message().contains(words), "{words}: {error}");
+    }
+    assert_eq!(old.record(&RunName::default()).await.unwrap(), None);
+    // It would have overrun it.
+    let (began, head) = (Instant::now(), old.head());
+    migration.status().wait_for(|status| status.position.as_ref() == Some(&head)).await.unwrap();
+    assert!(began.elapsed() > Duration::from_secs(3), "{:?}", began.elapsed());
+    // Caught up, there is nothing to predict.
+    new.faults().clear();
+    running.cutover(Arc::new(NoGate), tight).await.unwrap();
+    assert_eq!(new.rows(&table()).unwrap(), old.rows(&table()).unwrap());
+}

@@ -4,6 +4,7 @@
 //! with the statement that mends it. Nothing is changed, and a right that we
 //! lack to look at something is a finding too.
 
+mod entered;
 mod grants;
 mod log;
 mod server;
@@ -68,6 +69,11 @@ impl Assess for MySqlAssess {
                 tables::assess(&mut look, &mut findings).await?;
             }
             Role::Target => target::assess(&mut look, &mut findings).await?,
+            Role::Left => {
+                topology::assess(&mut look, &mut findings).await?;
+                grants::left(&look, &mut findings);
+            }
+            Role::Entered => entered::assess(&mut look, &mut findings).await?,
         }
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.subject.cmp(&b.subject)));
         Ok(findings)

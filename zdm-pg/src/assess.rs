@@ -4,6 +4,8 @@
 //! with the statement that mends it. Nothing is changed, and a right that we
 //! lack to look at something is a finding too.
 
+mod entered;
+mod left;
 mod server;
 mod tables;
 mod target;
@@ -57,6 +59,11 @@ impl Assess for PgAssess {
                 tables::assess(&look, &mut findings).await?;
             }
             Role::Target => target::assess(&look, &mut findings).await?,
+            Role::Left => {
+                look.oids = tables::with_partitions(&look).await?;
+                left::assess(&look, &mut findings).await?;
+            }
+            Role::Entered => entered::assess(&look, &mut findings).await?,
         }
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.subject.cmp(&b.subject)));
         Ok(findings)

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]
 
 mod application;
+mod assessed;
 mod fallen;
 mod killed;
 mod outages;

@@ -17,6 +17,12 @@ pub enum Role {
     Source,
     /// Rows are written to it.
     Target,
+    /// The source of a run that follows, at its cutover: what would keep
+    /// writers from being held and the seal from being put.
+    Left,
+    /// The target of a run that follows, at its cutover: what would keep it
+    /// from being made whole and opened.
+    Entered,
 }
 
 /// How bad a finding is.
@@ -40,6 +46,9 @@ impl fmt::Display for Severity {
         })
     }
 }
+
+/// The code of the finding that rows have no parent under a foreign key.
+pub const ORPHANS: &str = "orphans";
 
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +101,11 @@ impl fmt::Display for Finding {
 #[async_trait]
 pub trait Assess: Send + Sync {
     /// What stands in the way of a run over these tables, the worst first.
+    ///
+    /// For [`Role::Left`] and [`Role::Entered`] the run itself is at work: what
+    /// it does and keeps there is no finding. Rows of the target whose foreign
+    /// key has no parent are one with the code [`ORPHANS`], for each key that
+    /// the source knows to hold.
     ///
     /// # Errors
     /// When the database cannot be asked; a finding is never an error.

@@ -27,7 +27,7 @@ mod sink;
 mod snapshot;
 mod source;
 
-pub use assess::{Assess, Finding, Role, Severity};
+pub use assess::{Assess, Finding, ORPHANS, Role, Severity};
 pub use checkpoint::{
     Checkpoint, ChunkDone, ChunkId, ChunkRecord, Epoch, Phase, Progress, Record, RunName, State,
 };

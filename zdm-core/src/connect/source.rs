@@ -199,6 +199,10 @@ pub struct Head {
     pub position: Option<Position>,
     /// Bytes of log between what was handed over and the end.
     pub bytes_behind: u64,
+    /// Bytes of log that this stream has handed over or passed by, counted as
+    /// `bytes_behind` is; `None` where the source cannot count them, and the
+    /// bytes of the batches stand for them.
+    pub bytes_read: Option<u64>,
 }
 
 /// Tells a source what has become durable.

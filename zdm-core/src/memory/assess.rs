@@ -3,9 +3,11 @@
 use async_trait::async_trait;
 
 use super::MemoryDatabase;
+use super::constraints::check_references;
+use super::state::State;
 use crate::Result;
-use crate::connect::{Assess, Finding, Role, RunName, Severity};
-use crate::schema::{Key, Schema, Table};
+use crate::connect::{Assess, Finding, ORPHANS, Role, RunName, Severity};
+use crate::schema::{Key, Schema, Table, TableName};
 
 #[async_trait]
 impl Assess for MemoryDatabase {
@@ -14,7 +16,8 @@ impl Assess for MemoryDatabase {
         let mut findings = Vec::new();
         for table in &schema.tables {
             match role {
-                Role::Source => findings.extend(key(table)),
+                Role::Source | Role::Left => findings.extend(key(table)),
+                Role::Entered => findings.extend(orphans(&state, &table.name)),
                 Role::Target => {
                     let ours = state.runs.load(run)?.is_some();
                     let rows = state.tables.get(&table.name).map_or(0, |stored| stored.rows.len());
@@ -31,6 +34,13 @@ impl Assess for MemoryDatabase {
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         Ok(findings)
     }
+}
+
+/// Rows that its foreign keys would refuse.
+fn orphans(state: &State, table: &TableName) -> Option<Finding> {
+    let stored = state.tables.get(table)?;
+    let error = check_references(state, stored).err()?;
+    Some(Finding::new(Severity::Blocker, ORPHANS, table, error.to_string()))
 }
 
 fn key(table: &Table) -> Option<Finding> {

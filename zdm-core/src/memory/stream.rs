@@ -29,7 +29,8 @@ pub(super) fn open(db: &MemoryDatabase, options: StreamOptions) -> Result<Change
     let (ack, acked) = Ack::new();
     // Said at once: who waits for the end of an idle log has nothing else.
     let end = db.lock().flushed;
-    let known = Head { position: Some(end.into()), bytes_behind: end.0.saturating_sub(from.0) };
+    let known =
+        Head { position: Some(end.into()), bytes_behind: end.0.saturating_sub(from.0), ..Head::default() };
     let (head, seen) = watch::channel(known);
     let (batches, received) = mpsc::channel(64);
     let limit = LIMIT.min(options.budget.total() as usize / 4).max(1);
@@ -212,8 +213,11 @@ impl Pump {
         if life != self.life {
             return Err(Error::new(ErrorKind::Connection, "the server went down: connect again"));
         }
-        self.head
-            .send_replace(Head { position: Some(end.into()), bytes_behind: end.0.saturating_sub(self.at.0) });
+        self.head.send_replace(Head {
+            position: Some(end.into()),
+            bytes_behind: end.0.saturating_sub(self.at.0),
+            ..Head::default()
+        });
         let sent = self.batches.send(Ok(builder.finish_with(permit))).await.is_ok();
         lost.answer(sent)
     }

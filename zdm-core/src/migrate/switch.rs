@@ -143,7 +143,11 @@ impl Follower for Plan {
     }
 
     fn lag(&self) -> Option<Lag> {
-        Some(Lag { bytes: self.durable.bytes_behind()?, bytes_per_second: None })
+        self.durable.lag()
+    }
+
+    fn head(&self) -> Option<Position> {
+        self.durable.head()
     }
 
     fn phase(&self) -> Phase {

@@ -1,15 +1,17 @@
 //! Where the stream of a run stands, for those who wait for it: what is
 //! durable in the target, and how much of the log is not.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::rate::Rate;
 use super::turn::Turn;
 use crate::Position;
 use crate::change::Budget;
 use crate::connect::Head;
+use crate::migrate::cutover::Lag;
 
 /// Where the stream is durable in the target, how far that is behind the end
 /// of the log, and who is waiting for it.
@@ -20,6 +22,7 @@ pub(crate) struct Durable {
     stream: watch::Sender<Option<Stream>>,
     ended: watch::Sender<bool>,
     turn: Turn,
+    rate: Arc<Mutex<Rate>>,
 }
 
 /// A stream that is open.
@@ -31,6 +34,32 @@ struct Stream {
     budget: Budget,
     /// Bytes of the group that is being applied.
     group: Arc<AtomicU64>,
+    /// Bytes of the groups that are durable.
+    applied: Arc<AtomicU64>,
+}
+
+impl Stream {
+    /// Handed over: in the line in front of the writer, or with it. It may
+    /// have let go of batches that it has not committed yet.
+    fn under_way(&self) -> u64 {
+        let alive = u64::from(self.budget.total()).saturating_sub(self.budget.available() as u64);
+        alive.max(self.group.load(Ordering::Relaxed))
+    }
+
+    /// Bytes that are durable since the stream was opened: of the log, where
+    /// the source counts them, so that they compare with how far behind it is.
+    fn applied(&self) -> u64 {
+        match self.head.borrow().bytes_read {
+            Some(read) => read.saturating_sub(self.under_way()),
+            None => self.applied.load(Ordering::Relaxed),
+        }
+    }
+
+    fn behind(&self) -> Option<u64> {
+        let head = self.head.borrow();
+        head.position.as_ref()?;
+        Some(head.bytes_behind.saturating_add(self.under_way()))
+    }
 }
 
 impl Durable {
@@ -41,6 +70,7 @@ impl Durable {
             stream: watch::Sender::new(None),
             ended: watch::Sender::new(false),
             turn: Turn::new(),
+            rate: Arc::default(),
         }
     }
 
@@ -73,7 +103,9 @@ impl Durable {
 
     /// A stream is open while the guard lives.
     pub(super) fn open(&self, head: watch::Receiver<Head>, budget: Budget) -> Open {
-        self.stream.send_replace(Some(Stream { head, budget, group: Arc::default() }));
+        self.rate().breaks();
+        let stream = Stream { head, budget, group: Arc::default(), applied: Arc::default() };
+        self.stream.send_replace(Some(stream));
         Open(self.stream.clone())
     }
 
@@ -84,18 +116,54 @@ impl Durable {
         }
     }
 
-    /// Bytes of the source's log that are not durable in the target, at this
-    /// moment. `None` while no stream is open, and before the source has said
-    /// where its log ends.
-    pub(crate) fn bytes_behind(&self) -> Option<u64> {
+    /// Rows have come to be applied.
+    pub(super) fn begins(&self) {
+        if let Some(stream) = &*self.stream.borrow() {
+            self.rate().begins(stream.applied());
+        }
+    }
+
+    /// So many bytes have become durable, and rows among them or not.
+    pub(super) fn committed(&self, bytes: u64, rows: bool) {
+        if let Some(stream) = &*self.stream.borrow() {
+            stream.applied.fetch_add(bytes, Ordering::Relaxed);
+            if rows {
+                self.rate().committed(stream.applied());
+            } else {
+                self.rate().ends();
+            }
+        }
+        self.looked();
+    }
+
+    /// The end of the log has moved, or what was read of it.
+    pub(super) fn looked(&self) {
+        if self.bytes_behind().is_none_or(|bytes| bytes == 0) {
+            self.rate().ends();
+        }
+    }
+
+    fn rate(&self) -> std::sync::MutexGuard<'_, Rate> {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How much of the source's log is not durable in the target at this
+    /// moment, and how fast it becomes so. `None` while no stream is open, and
+    /// before the source has said where its log ends.
+    pub(crate) fn lag(&self) -> Option<Lag> {
         let stream = self.stream.borrow();
-        let Stream { head, budget, group } = stream.as_ref()?;
-        let head = head.borrow();
-        head.position.as_ref()?;
-        // Handed over: in the line in front of the writer, or with it. It may
-        // have let go of batches that it has not committed yet.
-        let alive = u64::from(budget.total()).saturating_sub(budget.available() as u64);
-        Some(head.bytes_behind.saturating_add(alive.max(group.load(Ordering::Relaxed))))
+        let stream = stream.as_ref()?;
+        let bytes = stream.behind()?;
+        Some(Lag { bytes, bytes_per_second: self.rate().bytes_per_second(stream.applied()) })
+    }
+
+    /// Where the source's log ends, as it has last said.
+    pub(crate) fn head(&self) -> Option<Position> {
+        self.stream.borrow().as_ref()?.head.borrow().position.clone()
+    }
+
+    fn bytes_behind(&self) -> Option<u64> {
+        self.stream.borrow().as_ref()?.behind()
     }
 
     /// Whether the run has ended, and moves nothing any more.
@@ -133,6 +201,30 @@ mod tests {
     use super::*;
     use crate::Engine;
 
+    /// By the log's own bytes, of which those that are handed over are not
+    /// applied yet.
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_is_that_of_the_log() {
+        let (durable, (says, head)) = (Durable::new(), watch::channel(Head::default()));
+        let budget = Budget::new(1_000);
+        let _open = durable.open(head, budget.clone());
+        let read = |bytes_read, bytes_behind| {
+            let position = Some(Position::new(Engine::new("e"), "9"));
+            says.send_replace(Head { position, bytes_behind, bytes_read: Some(bytes_read) });
+        };
+        read(0, 9_000);
+        durable.begins();
+        tokio::time::advance(std::time::Duration::from_secs(4)).await;
+        read(1_000, 8_000);
+        let in_line = budget.acquire(200).await;
+        durable.committed(70, true);
+        let lag = Lag { bytes: 8_200, bytes_per_second: Some(200) };
+        assert_eq!(durable.lag(), Some(lag));
+        assert_eq!(lag.drain(), Some(std::time::Duration::from_secs(41)));
+        drop(in_line);
+        assert_eq!(durable.lag().unwrap().bytes_per_second, Some(250));
+    }
+
     #[tokio::test]
     async fn how_far_behind_it_is_moves_with_the_source_and_not_with_what_is_applied() {
         let (durable, (says, head)) = (Durable::new(), watch::channel(Head::default()));
@@ -140,7 +232,11 @@ mod tests {
         let budget = Budget::new(1_000);
         let open = durable.open(head, budget.clone());
         assert_eq!(durable.bytes_behind(), None, "the source has not said where its log ends");
-        let end = |bytes_behind| Head { position: Some(Position::new(Engine::new("e"), "9")), bytes_behind };
+        let end = |bytes_behind| Head {
+            position: Some(Position::new(Engine::new("e"), "9")),
+            bytes_behind,
+            ..Head::default()
+        };
         says.send_replace(end(70));
         assert_eq!(durable.bytes_behind(), Some(70));
         says.send_replace(end(500));

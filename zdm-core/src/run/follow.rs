@@ -163,7 +163,10 @@ impl Follow<'_> {
                     }
                 }
                 // With nothing to apply, the log may still grow.
-                Ok(()) = head.changed() => self.status.behind(&head.borrow_and_update()),
+                Ok(()) = head.changed() => {
+                    self.status.behind(&head.borrow_and_update());
+                    self.durable.looked();
+                }
                 Ok(()) = hurry.changed(), if whole => self.commit(cursor, writer, false).await?,
                 () = sleep_until(idle_due), if whole => {
                     self.commit(cursor, writer, false).await?;
@@ -320,6 +323,7 @@ impl Follow<'_> {
             group.rows += 1;
         }
         if group.rows > 0 && group.turn.is_none() {
+            self.durable.begins();
             group.turn = Some(tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return Err(Error::cancelled()),
@@ -354,7 +358,7 @@ impl Follow<'_> {
 
     async fn commit(&mut self, cursor: &mut Cursor, writer: &mut dyn Writer, more: bool) -> Result<()> {
         let Some((to, time)) = cursor.group.boundary.take() else { return Ok(()) };
-        let rows = cursor.group.rows;
+        let (rows, bytes) = (cursor.group.rows, cursor.group.bytes as u64);
         let mut goals = Vec::new();
         if let Some(rereads) = &self.rereads {
             // What it rereads adds goals, which must be in this commit: else
@@ -380,6 +384,7 @@ impl Follow<'_> {
         cursor.ack.durable(to.clone());
         fail::fail_point!("follow::after_ack");
         self.durable.reached(to.clone());
+        self.durable.committed(bytes, rows > 0);
         self.status.applied(rows, to.clone(), time, &cursor.head.borrow(), more);
         cursor.at = to;
         Ok(())

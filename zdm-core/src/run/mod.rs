@@ -19,6 +19,7 @@
 mod copy;
 mod durable;
 mod follow;
+mod rate;
 mod reread;
 mod retry;
 mod status;

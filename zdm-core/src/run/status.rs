@@ -261,12 +261,17 @@ impl StatusHandle {
 impl CopyClock {
     /// The rest at this start's own speed, once a fiftieth was done by it.
     fn eta(self, done: f64) -> Option<Duration> {
-        let by_us = done - self.done_before;
-        if by_us < 0.02 || done > 1.0 {
-            return None;
-        }
-        Duration::try_from_secs_f64(self.began.elapsed().as_secs_f64() * (1.0 - done) / by_us).ok()
+        rest(self.began.elapsed(), self.done_before, done)
     }
+}
+
+/// What is left, if `took` went from the part `before` to the part `done`.
+fn rest(took: Duration, before: f64, done: f64) -> Option<Duration> {
+    let by_us = done - before;
+    if by_us < 0.02 || done > 1.0 {
+        return None;
+    }
+    Duration::try_from_secs_f64(took.as_secs_f64() * (1.0 - done) / by_us).ok()
 }
 
 /// The part of the copy that is done, each table by its bytes.
@@ -324,6 +329,21 @@ mod tests {
         handle.copied_batch(&name, 50, 1);
         handle.chunk_done(&name, 50, clock);
         assert_eq!(counts(), ((150, 150), (150, 150, 2)));
+    }
+
+    /// At its own speed: what an earlier start has done took this one no time.
+    #[test]
+    fn the_rest_takes_as_long_as_this_start_has_shown() {
+        for (took, before, done, left) in [
+            (60, 0.0, 0.25, Some(180)),
+            (60, 0.5, 0.75, Some(60)),
+            (60, 0.5, 0.51, None),
+            (60, 0.0, 1.0, Some(0)),
+            (60, 0.0, 1.01, None),
+        ] {
+            let told = rest(Duration::from_secs(took), before, done).map(|left| left.as_secs_f64().round());
+            assert_eq!(told, left.map(f64::from), "from {before} to {done}");
+        }
     }
 
     #[test]

@@ -176,6 +176,21 @@ pub(super) fn source(look: &Look<'_>, findings: &mut Vec<Finding>) {
     own_database(look, Severity::Warning, message, findings);
 }
 
+/// What was a warning while the run could do without it.
+pub(super) fn left(look: &Look<'_>, findings: &mut Vec<Finding>) {
+    for table in &look.schema.tables {
+        let name = &table.origin.name;
+        if !look.grants.on_table("TRIGGER", name) {
+            let message = "the user may not make the trigger by which the cutover keeps writers out";
+            let finding = Finding::new(Severity::Blocker, "trigger", name, message);
+            let right = format!("TRIGGER ON {}", quote_table(&name.schema, &name.name));
+            findings.push(look.grants.mended(finding, &right));
+        }
+    }
+    let message = "the cutover keeps its record in a database of ours, which the user may not make";
+    own_database(look, Severity::Blocker, message, findings);
+}
+
 /// Everything there is made by the user, which needs rights on a database, be
 /// it there already or not.
 pub(super) fn target(look: &Look<'_>, findings: &mut Vec<Finding>) {

@@ -30,7 +30,7 @@ pub(super) async fn assess(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> 
 }
 
 /// Servers that refuse writes, wholly or from some.
-fn writable(look: &Look<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn writable(look: &Look<'_>, findings: &mut Vec<Finding>) {
     let is_off = |name: &str| matches!(look.setting(name).to_ascii_uppercase().as_str(), "" | "0" | "OFF");
     let mut tell = |severity, name: &str, message: &str, remedy: &str| {
         findings.push(Finding::new(severity, name, "server", message).remedy(remedy));

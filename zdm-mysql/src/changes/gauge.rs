@@ -42,10 +42,12 @@ impl Poller {
         let (head, receiver) = watch::channel(Head::default());
         let (handed, place) = watch::channel(None);
         let task = tokio::spawn(async move {
-            let mut control = Some(control);
+            let (mut control, mut count) = (Some(control), Count::default());
             loop {
                 let asked = match control.take() {
-                    Some(mut session) => ask(&mut session, server, &place).await.map(|head| (session, head)),
+                    Some(mut session) => {
+                        count.ask(&mut session, server, &place).await.map(|head| (session, head))
+                    }
                     None => match Control::connect(&config, "head").await {
                         Ok(session) => {
                             control = Some(session);
@@ -84,24 +86,45 @@ impl Drop for Poller {
     }
 }
 
-/// The end of the log, and how much lies between it and what was handed over.
-async fn ask(
-    control: &mut Control,
-    server: u32,
-    handed: &watch::Receiver<Option<FilePoint>>,
-) -> Result<Head> {
-    let end = start::end_of_log(control).await?;
-    let handed = handed.borrow().clone();
-    let bytes_behind = match handed {
-        Some(handed) if handed.file() == end.file() => end.offset.saturating_sub(handed.offset),
-        Some(handed) => {
-            let files = start::files(control).await?;
-            let between =
-                files.iter().filter(|file| (handed.number()..end.number()).contains(&file.number()));
-            (between.map(|file| file.offset).sum::<u64>() + end.offset).saturating_sub(handed.offset)
+/// What was handed over when the server was last asked.
+#[derive(Debug, Default)]
+struct Count {
+    handed: Option<FilePoint>,
+    bytes_read: u64,
+}
+
+impl Count {
+    /// The end of the log, how much lies between it and what was handed over,
+    /// and how much was handed over so far.
+    async fn ask(
+        &mut self,
+        control: &mut Control,
+        server: u32,
+        handed: &watch::Receiver<Option<FilePoint>>,
+    ) -> Result<Head> {
+        let end = start::end_of_log(control).await?;
+        let handed = handed.borrow().clone();
+        let bytes_behind = match &handed {
+            Some(handed) => between(control, handed, &end).await?,
+            None => 0,
+        };
+        if let Some(handed) = handed {
+            if let Some(before) = &self.handed {
+                self.bytes_read += between(control, before, &handed).await?;
+            }
+            self.handed = Some(handed);
         }
-        None => 0,
-    };
-    let position = Position::from(&Point::at(Coordinates { server, point: end }));
-    Ok(Head { position: Some(position), bytes_behind })
+        let position = Position::from(&Point::at(Coordinates { server, point: end }));
+        Ok(Head { position: Some(position), bytes_behind, bytes_read: Some(self.bytes_read) })
+    }
+}
+
+/// Bytes of the log from one point to a later one.
+async fn between(control: &mut Control, from: &FilePoint, to: &FilePoint) -> Result<u64> {
+    if from.file() == to.file() {
+        return Ok(to.offset.saturating_sub(from.offset));
+    }
+    let files = start::files(control).await?;
+    let whole = files.iter().filter(|file| (from.number()..to.number()).contains(&file.number()));
+    Ok((whole.map(|file| file.offset).sum::<u64>() + to.offset).saturating_sub(from.offset))
 }

@@ -12,7 +12,7 @@ use crate::error::OrPg;
 use crate::schema::Cells;
 
 /// A transaction this old is worth a word, or one as old as a start may wait.
-const LONG: Duration = Duration::from_secs(60);
+pub(super) const LONG: Duration = Duration::from_secs(60);
 
 pub(super) async fn assess(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
     settings(look, findings).await?;
@@ -113,7 +113,7 @@ async fn settings(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
     Ok(())
 }
 
-async fn rights(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
+pub(super) async fn rights(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
     let sql = "
         SELECT r.rolsuper OR r.rolreplication OR EXISTS (
                  SELECT FROM pg_catalog.pg_roles m

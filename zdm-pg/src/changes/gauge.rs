@@ -32,13 +32,15 @@ pub(super) struct Gauge {
     head: watch::Sender<Head>,
     /// Zero until the server was asked.
     end: AtomicU64,
+    /// Where the stream began.
+    from: Lsn,
     handed: AtomicU64,
 }
 
 impl Gauge {
     pub(super) fn new(from: Lsn) -> (Arc<Self>, watch::Receiver<Head>) {
         let (head, receiver) = watch::channel(Head::default());
-        (Arc::new(Self { head, end: AtomicU64::new(0), handed: AtomicU64::new(from.0) }), receiver)
+        (Arc::new(Self { head, end: AtomicU64::new(0), from, handed: AtomicU64::new(from.0) }), receiver)
     }
 
     /// The log is known to reach up to here.
@@ -60,7 +62,11 @@ impl Gauge {
             return;
         }
         let end = end.max(handed);
-        let now = Head { position: Some(Lsn(end).into()), bytes_behind: end.saturating_sub(handed) };
+        let now = Head {
+            position: Some(Lsn(end).into()),
+            bytes_behind: end.saturating_sub(handed),
+            bytes_read: Some(handed.saturating_sub(self.from.0)),
+        };
         self.head.send_if_modified(|head| {
             let modified = *head != now;
             *head = now;
@@ -135,8 +141,13 @@ mod tests {
         gauge.handed_over(Lsn(20));
         assert_eq!(*head.borrow(), Head::default(), "a commit is not the end of the log");
         gauge.log_ends(Lsn(100));
-        assert_eq!(*head.borrow(), Head { position: Some(Lsn(100).into()), bytes_behind: 80 });
+        let told = |end, bytes_behind, read| Head {
+            position: Some(Lsn(end).into()),
+            bytes_behind,
+            bytes_read: Some(read),
+        };
+        assert_eq!(*head.borrow(), told(100, 80, 10));
         gauge.handed_over(Lsn(120));
-        assert_eq!(*head.borrow(), Head { position: Some(Lsn(120).into()), bytes_behind: 0 });
+        assert_eq!(*head.borrow(), told(120, 0, 110));
     }
 }

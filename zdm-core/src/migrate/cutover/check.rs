@@ -1,10 +1,10 @@
 //! Step 0: what can be known before anybody is made to wait.
 
-use std::fmt::Write;
 use std::time::Duration;
 
+use super::assess::refuse_blockers;
 use super::{Cutover, CutoverOptions, Lag, Recover, lacks, recover};
-use crate::connect::{Finding, Phase, Severity, SwitchState};
+use crate::connect::{Phase, SwitchState};
 use crate::schema::{Fate, Schema, Selection, Shape, Table};
 use crate::{Error, ErrorKind, Result};
 
@@ -37,12 +37,14 @@ impl Cutover {
             .during("cutover.check"));
         }
         self.check_shape().await?;
+        self.assess().await?;
         if let Some(sequences) = self.source.capabilities().sequences {
             sequences.read(&self.source_schema).await?;
         }
         let (lag, drain) = self.lag_that_fits().await?;
         self.source_fence()?.arm(&self.run, &self.source_schema, self.options.hold).await?;
         let hold = if self.options.try_hold { Some(self.try_hold().await?) } else { None };
+        refuse_pause(drain, hold, &self.options)?;
         Ok(Forecast { lag, drain, hold })
     }
 
@@ -118,17 +120,6 @@ impl Cutover {
     }
 }
 
-fn refuse_blockers(findings: &[Finding]) -> Result<()> {
-    let mut blockers = findings.iter().filter(|f| f.severity == Severity::Blocker);
-    let Some(first) = blockers.next() else { return Ok(()) };
-    let mut words = first.to_string();
-    for more in blockers {
-        // Writing to a string cannot fail.
-        let _ = write!(words, "; {more}");
-    }
-    Err(Error::new(ErrorKind::Config, words).during("cutover.check"))
-}
-
 /// Refuses a drain that will not fit its budget; gives what it will take.
 fn refuse_lag(lag: Option<Lag>, options: &CutoverOptions) -> Result<(Lag, Option<Duration>)> {
     let Some(lag) = lag else {
@@ -140,25 +131,54 @@ fn refuse_lag(lag: Option<Lag>, options: &CutoverOptions) -> Result<(Lag, Option
         .during("cutover.check"));
     };
     let drain = lag.drain();
+    let budget = options.drain.min(options.pause);
     let fits = match drain {
-        Some(drain) => drain <= options.drain,
+        Some(drain) => drain <= budget,
         None => lag.bytes <= options.lag,
     };
     if fits {
         return Ok((lag, drain));
     }
+    let how = match (drain, lag.bytes_per_second) {
+        (Some(drain), Some(rate)) => {
+            format!("which takes {drain:?} at the {rate} bytes a second that it was last seen to apply")
+        }
+        _ => format!("and without a known rate {} are the most to begin with", options.lag),
+    };
     let error = Error::new(
         ErrorKind::Timeout,
-        "the target is too far behind to drain within the budget: wait until it has caught up, cut over \
-         when fewer writes come, or allow a longer drain",
+        format!(
+            "the target is too far behind to drain within the budget of {budget:?}: {} bytes, {how}; wait until it \
+             has caught up, cut over when fewer writes come, or allow a longer drain and pause",
+            lag.bytes
+        ),
     )
     .with("bytes_behind", lag.bytes)
-    .with("budget_ms", options.drain.as_millis());
+    .with("budget_ms", budget.as_millis());
     let error = match drain {
         Some(drain) => error.with("predicted_ms", drain.as_millis()),
         None => error,
     };
     Err(error.during("cutover.check"))
+}
+
+/// Refuses a pause of which hold and drain alone take more than it may last.
+fn refuse_pause(drain: Option<Duration>, hold: Option<Duration>, options: &CutoverOptions) -> Result<()> {
+    let predicted = drain.unwrap_or_default().saturating_add(hold.unwrap_or_default());
+    if predicted <= options.pause {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Timeout,
+        format!(
+            "writers would wait for {predicted:?}, by the hold that was tried and the drain that is to come, and may \
+             for {:?}: cut over when fewer and shorter transactions come, or allow a longer pause",
+            options.pause
+        ),
+    )
+    .with("predicted_ms", predicted.as_millis())
+    .with("budget_ms", options.pause.as_millis())
+    .during("cutover.check"))
 }
 
 fn same_shape(was: &Schema, now: &Schema) -> Result<()> {

@@ -39,6 +39,10 @@ pub trait Follower: Send + Sync {
     /// its log ends.
     fn lag(&self) -> Option<Lag>;
 
+    /// Where the source's log ends, as it has last said; `None` while that is
+    /// not known.
+    fn head(&self) -> Option<Position>;
+
     /// Where the migration stands: a cutover begins at [`Phase::Following`].
     fn phase(&self) -> Phase;
 }
@@ -58,11 +62,12 @@ impl Lag {
     pub fn drain(&self) -> Option<Duration> {
         match (self.bytes, self.bytes_per_second) {
             (0, _) => Some(Duration::ZERO),
-            (_, None | Some(0)) => None,
+            (_, None) => None,
             (bytes, Some(rate)) => {
                 // In whole milliseconds and without floats: `u64::MAX` bytes
-                // at one a second saturate rather than wrap.
-                Some(Duration::from_millis(bytes.saturating_mul(1000) / rate))
+                // at one a second saturate rather than wrap. One that stands
+                // still does not come to an end either.
+                Some(Duration::from_millis(bytes.saturating_mul(1000) / rate.max(1)))
             }
         }
     }

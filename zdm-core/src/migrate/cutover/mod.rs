@@ -36,6 +36,7 @@
 //! Step 5 takes [`Verification::Skipped`] and step 7 [`Reverse::None`]:
 //! verification under the fence and the way back have their places here.
 
+mod assess;
 mod check;
 mod follower;
 mod lease;
@@ -128,8 +129,8 @@ impl Cutover {
         self
     }
 
-    /// What the [assessments](crate::connect::Assess) of both sides found: a
-    /// blocker among it stops the cutover before it begins.
+    /// What the caller has found beyond what both sides [say](crate::connect::Assess)
+    /// when they are asked: a blocker among it stops the cutover before it begins.
     #[must_use]
     pub fn findings(mut self, findings: Vec<Finding>) -> Self {
         self.findings = findings;

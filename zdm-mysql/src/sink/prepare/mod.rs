@@ -35,6 +35,7 @@ use zdm_core::schema::{ConstraintKind, Schema, Table, TableName};
 use zdm_core::{Error, ErrorKind, Result};
 
 pub use self::drop::drop_run;
+pub(crate) use self::ready::orphans;
 use self::state::State;
 use crate::config::MySqlConfig;
 use crate::connect::quote::{quote_literal, quote_table};

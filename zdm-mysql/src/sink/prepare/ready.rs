@@ -2,10 +2,11 @@
 //! that a foreign key has not looked at.
 
 use mysql_async::prelude::Queryable;
-use zdm_core::schema::{Constraint, ConstraintKind, ForeignKey, Table};
+use zdm_core::schema::{Constraint, ConstraintKind, ForeignKey, Schema, Table};
 use zdm_core::{Error, ErrorKind, Result};
 
 use super::{DURING, Work, ddl, quoted};
+use crate::connect::Control;
 use crate::connect::quote::quote_ident;
 use crate::error::OrMy;
 
@@ -40,27 +41,51 @@ pub(super) async fn make(work: &mut Work<'_>) -> Result<()> {
 /// # Errors
 /// `Rejected`, with the first of them.
 pub(super) async fn validate(work: &mut Work<'_>) -> Result<()> {
-    let schema = work.schema;
+    let Some(found) = orphans(&mut work.control, work.schema, 5).await?.into_iter().next() else {
+        return Ok(());
+    };
+    Err(Error::new(
+        ErrorKind::Rejected,
+        format!(
+            "rows refer to parents that are not there: give them one, or delete them: {}",
+            found.keys.join("; ")
+        ),
+    )
+    .with("table", &found.table.name)
+    .with("foreign key", &found.constraint.name)
+    .during(DURING))
+}
+
+/// Children whose parent is not there.
+pub(crate) struct Orphans<'a> {
+    pub(crate) table: &'a Table,
+    pub(crate) constraint: &'a Constraint,
+    /// Some of the keys that they refer by.
+    pub(crate) keys: Vec<String>,
+}
+
+/// Children whose parent is not there, up to `limit` keys of each foreign key
+/// that the source says to hold.
+///
+/// # Errors
+/// When the server cannot be asked.
+pub(crate) async fn orphans<'a>(
+    control: &mut Control,
+    schema: &'a Schema,
+    limit: usize,
+) -> Result<Vec<Orphans<'a>>> {
+    let mut found = Vec::new();
     for table in &schema.tables {
         for (constraint, key) in foreign_keys(table).filter(|(constraint, _)| constraint.validated) {
             let Some(parent) = schema.table(&key.references) else { continue };
-            let orphans = orphans(table, parent, key);
-            let found: Vec<String> = work.control.query(orphans).await.during(DURING)?;
-            if !found.is_empty() {
-                return Err(Error::new(
-                    ErrorKind::Rejected,
-                    format!(
-                        "rows refer to parents that are not there: give them one, or delete them: {}",
-                        found.join("; ")
-                    ),
-                )
-                .with("table", &table.name)
-                .with("foreign key", &constraint.name)
-                .during(DURING));
+            let statement = statement(table, parent, key, limit);
+            let keys: Vec<String> = control.query(statement).await.during(DURING)?;
+            if !keys.is_empty() {
+                found.push(Orphans { table, constraint, keys });
             }
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 fn foreign_keys(table: &Table) -> impl Iterator<Item = (&Constraint, &ForeignKey)> {
@@ -70,7 +95,7 @@ fn foreign_keys(table: &Table) -> impl Iterator<Item = (&Constraint, &ForeignKey
     })
 }
 
-fn orphans(table: &Table, parent: &Table, key: &ForeignKey) -> String {
+fn statement(table: &Table, parent: &Table, key: &ForeignKey, limit: usize) -> String {
     let child: Vec<String> = key.columns.iter().map(|name| format!("c.{}", quote_ident(name))).collect();
     let same: Vec<String> = key
         .referenced
@@ -81,7 +106,7 @@ fn orphans(table: &Table, parent: &Table, key: &ForeignKey) -> String {
     let known: Vec<String> = child.iter().map(|child| format!("{child} IS NOT NULL")).collect();
     format!(
         "SELECT CONVERT(CONCAT_WS(', ', {}) USING utf8mb4) FROM {} c \
-          WHERE {} AND NOT EXISTS (SELECT 1 FROM {} p WHERE {}) LIMIT 5",
+          WHERE {} AND NOT EXISTS (SELECT 1 FROM {} p WHERE {}) LIMIT {limit}",
         child.join(", "),
         quoted(table),
         known.join(" AND "),

@@ -1,5 +1,6 @@
 //! A cutover that fails, or is dropped, at every point where it waits.
 
+mod assess;
 mod safeguards;
 
 use std::future::Future;
@@ -43,6 +44,10 @@ struct State {
     /// The source answers nobody before.
     silent: Option<tokio::time::Instant>,
     waits: usize,
+    /// What the target says when it is assessed, time after time.
+    orphans: Vec<&'static str>,
+    /// What the source says.
+    in_the_way: Option<&'static str>,
     fail: Option<(usize, Fault)>,
     /// A commit that is still under way, and the wait at which it arrives.
     late: Option<(usize, SwitchRecord, SwitchRecord)>,
@@ -311,7 +316,8 @@ impl crate::connect::Source for Source {
     }
 
     fn capabilities(&self) -> SourceCapabilities<'_> {
-        SourceCapabilities { fence: Some(self), sequences: Some(self), ..SourceCapabilities::default() }
+        let (fence, sequences, assess) = (Some(self as _), Some(self as _), Some(self as _));
+        SourceCapabilities { fence, sequences, assess, ..SourceCapabilities::default() }
     }
 }
 
@@ -341,7 +347,8 @@ impl Sink for Target {
     }
 
     fn capabilities(&self) -> SinkCapabilities<'_> {
-        SinkCapabilities { fence: Some(self), sequences: Some(self), ..SinkCapabilities::default() }
+        let (fence, sequences, assess) = (Some(self as _), Some(self as _), Some(self as _));
+        SinkCapabilities { fence, sequences, assess, ..SinkCapabilities::default() }
     }
 }
 
@@ -350,6 +357,9 @@ struct Stream(World, Option<Lag>);
 #[async_trait]
 impl Follower for Stream {
     async fn applied_past(&self, goal: &Position) -> Result<()> {
+        if goal.as_str() == "head" {
+            return self.0.wait().await;
+        }
         assert_eq!(goal.as_str(), "7");
         self.0
             .call(|s| {
@@ -377,6 +387,10 @@ impl Follower for Stream {
 
     fn lag(&self) -> Option<Lag> {
         self.1
+    }
+
+    fn head(&self) -> Option<Position> {
+        Some(Position::new(ENGINE, "head"))
     }
 
     fn phase(&self) -> Phase {
