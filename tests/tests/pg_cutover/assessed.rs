@@ -62,6 +62,20 @@ async fn rows_without_a_parent_are_found_before_the_fence() {
     case.equal().await;
 }
 
+/// A key whose type's operators are an extension's, in a schema of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn parents_are_looked_for_as_their_type_compares() {
+    let pair = Pair::start().await;
+    let tables = "CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext; \
+                  CREATE TABLE parent (name ext.citext PRIMARY KEY); \
+                  CREATE TABLE child (id int PRIMARY KEY, parent ext.citext NOT NULL REFERENCES parent); \
+                  INSERT INTO parent VALUES ('Ada'); INSERT INTO child VALUES (1, 'aDA')";
+    let case = pair.case("citext", tables).await;
+    let end = case.plan().with("cutover", "following").run().await;
+    assert_eq!(end, End::Done("switched".to_owned()));
+    case.equal().await;
+}
+
 /// Writes until the seal refuses it; gives how often it has.
 async fn come_and_go(source: Database) -> u64 {
     let client = source.connect().await.unwrap();

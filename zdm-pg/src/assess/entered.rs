@@ -24,6 +24,13 @@ SELECT w.name, current_user::text
  WHERE NOT pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
     OR NOT pg_catalog.has_sequence_privilege(c.oid, 'UPDATE') ORDER BY 1";
 
+/// Operators of extensions lie in schemas of their own: without them keys of
+/// `citext` would be compared as text.
+const EVERY_SCHEMA: &str = "
+SELECT pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', 'pg_catalog',
+         (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(nspname), ', ' ORDER BY nspname)
+            FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema')), false)";
+
 pub(super) async fn assess(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
     let recovers = "SELECT pg_catalog.pg_is_in_recovery()";
     if look.control.query_one(recovers, &[]).await.during("assess.entered")?.cell(0)? {
@@ -31,6 +38,7 @@ pub(super) async fn assess(look: &Look<'_>, findings: &mut Vec<Finding>) -> Resu
         findings.push(Finding::new(Severity::Blocker, "standby", "server", message));
     }
     rights(look, findings).await?;
+    look.control.batch_execute(EVERY_SCHEMA).await.during("assess.orphans")?;
     for table in &look.schema.tables {
         for constraint in table.constraints.iter().filter(|constraint| constraint.validated) {
             if let ConstraintKind::ForeignKey(key) = &constraint.kind {
