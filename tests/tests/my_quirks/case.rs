@@ -22,6 +22,8 @@ use super::servers::{Servers, options};
 pub(crate) struct Case {
     folder: PathBuf,
     name: String,
+    /// Its place among all cases.
+    number: usize,
 }
 
 /// Where a case goes.
@@ -49,25 +51,40 @@ struct Moved<'a> {
 }
 
 impl Case {
-    pub(crate) fn read(folder: &Path) -> Self {
+    pub(crate) fn read(number: usize, folder: &Path) -> Self {
         let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
         assert!(folder.join("source.sql").exists(), "{name} has no source.sql");
-        Self { folder: folder.to_owned(), name }
+        Self { folder: folder.to_owned(), name, number }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     fn file(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.folder.join(name)).ok()
     }
 
+    /// The server of its own that a file of settings gives it.
+    async fn own(&self, file: &str, flavor: Flavor) -> Result<Option<MySql>, String> {
+        let Some(settings) = self.file(file) else { return Ok(None) };
+        let options = settings.lines().fold(options(flavor), |options, line| {
+            let (name, value) = line.split_once('=').unwrap();
+            options.setting(name.trim(), value.trim())
+        });
+        MySql::start(options).await.map(Some).map_err(|error| format!("{}: {error}", self.name))
+    }
+
     pub(crate) fn moves(&self) -> Vec<Moves<'_>> {
         let from = self.file("from").unwrap_or_else(|| "mysql mariadb".to_owned());
         let moves = from.split_whitespace().map(flavor).map(|from| {
             let kin = if from == Flavor::MySql { "mariadb" } else { "mysql" };
-            let to = self.file("to").unwrap_or_else(|| "postgres kin".to_owned()).replace("kin", kin);
+            let to = self.file("to").unwrap_or_else(|| "postgres kin same".to_owned());
+            let to = to.replace("kin", kin).replace("same", word(from));
             let mut to: Vec<String> = to.split_whitespace().map(str::to_owned).collect();
-            // Each source and each target once, unless all pairs are asked for.
-            if to.len() > 1 && std::env::var_os("ZDM_TEST_QUIRKS_ALL").is_none() {
-                to = vec![to.swap_remove(usize::from(from == Flavor::MariaDb))];
+            // The next one with each case, unless all are asked for.
+            if std::env::var_os("ZDM_TEST_QUIRKS_ALL").is_none() {
+                to = vec![to.swap_remove((self.number + usize::from(from == Flavor::MariaDb)) % to.len())];
             }
             Moves { case: self, from, to }
         });
@@ -90,16 +107,7 @@ fn word(flavor: Flavor) -> &'static str {
 impl Moves<'_> {
     /// Moves it to each of its targets. What is wrong is told with its name.
     pub(crate) async fn judge(self, servers: &Servers) -> Result<(), String> {
-        let own = match self.case.file("settings") {
-            None => None,
-            Some(settings) => {
-                let options = settings.lines().fold(options(self.from), |options, line| {
-                    let (name, value) = line.split_once('=').unwrap();
-                    options.setting(name.trim(), value.trim())
-                });
-                Some(MySql::start(options).await.map_err(|error| format!("{}: {error}", self.case.name))?)
-            }
-        };
+        let own = self.case.own("settings", self.from).await?;
         let server = match &own {
             Some(server) => server,
             None => servers.of(self.from).await,
@@ -108,9 +116,16 @@ impl Moves<'_> {
         for to in &self.to {
             let name = format!("{}_{}_{to}", self.case.name, word(self.from));
             let to = if to == "postgres" { To::Postgres } else { To::Server(flavor(to)) };
+            let target = match to {
+                To::Postgres => None,
+                To::Server(to) => self.case.own("target.settings", to).await?,
+            };
             let moved = Moved { case: self.case, to, name };
-            if let Err(why) = moved.run(server, servers).await {
+            if let Err(why) = moved.run(server, target.as_ref(), servers).await {
                 wrong.push(format!("{}: {why}", moved.name));
+            }
+            if let Some(target) = target {
+                target.close().await.unwrap();
             }
         }
         if let Some(server) = own {
@@ -121,7 +136,7 @@ impl Moves<'_> {
 }
 
 impl Moved<'_> {
-    async fn run(&self, server: &MySql, servers: &Servers) -> Result<(), String> {
+    async fn run(&self, server: &MySql, target: Option<&MySql>, servers: &Servers) -> Result<(), String> {
         let short: String = self.name.chars().take(50).collect();
         let source = server.create_database(&short).await.map_err(|error| error.to_string())?;
         write(&source, self.case.file("source.sql")).await?;
@@ -133,7 +148,12 @@ impl Moved<'_> {
             }
             To::Server(to) => {
                 // Tables keep their database's name at a server of the same engine.
-                let target = servers.of(to).await.create_database(&short).await;
+                let target = match target {
+                    Some(own) => own,
+                    None if to == server.flavor() => servers.second(to).await,
+                    None => servers.of(to).await,
+                };
+                let target = target.create_database(&short).await;
                 let target = target.map_err(|error| error.to_string())?;
                 (Arc::new(MySqlSink::new(MySqlConfig::parse(&target.url()).unwrap())), (&target).into())
             }
