@@ -39,23 +39,30 @@ pub struct Line {
 pub struct Ratio {
     /// Of what to what.
     pub name: String,
-    /// What it is.
-    pub is: f64,
+    /// What it is; absent where a peer has not taken part.
+    pub is: Option<f64>,
     /// The bound, in words: `>= 10`.
     pub wanted: String,
-    /// Whether it is kept.
-    pub reached: bool,
+    /// Whether it is kept, if that was measured.
+    pub reached: Option<bool>,
 }
 
 impl Ratio {
     /// A figure that is to be at least that.
-    pub fn at_least(name: impl Into<String>, is: f64, bound: f64) -> Self {
-        Self { name: name.into(), is, wanted: format!(">= {bound}"), reached: is >= bound }
+    pub fn at_least(name: impl Into<String>, is: impl Into<Option<f64>>, bound: f64) -> Self {
+        let is = is.into();
+        Self { name: name.into(), is, wanted: format!(">= {bound}"), reached: is.map(|is| is >= bound) }
     }
 
     /// A figure that is to be at most that.
-    pub fn at_most(name: impl Into<String>, is: f64, bound: f64) -> Self {
-        Self { name: name.into(), is, wanted: format!("<= {bound}"), reached: is <= bound }
+    pub fn at_most(name: impl Into<String>, is: impl Into<Option<f64>>, bound: f64) -> Self {
+        let is = is.into();
+        Self { name: name.into(), is, wanted: format!("<= {bound}"), reached: is.map(|is| is <= bound) }
+    }
+
+    /// Whether it was measured, and its bound is not kept.
+    pub fn is_missed(&self) -> bool {
+        self.reached == Some(false)
     }
 }
 
@@ -119,8 +126,12 @@ impl std::fmt::Display for Part {
             )?;
         }
         for ratio in &self.ratios {
-            let verdict = if ratio.reached { "reached" } else { "MISSED" };
-            writeln!(f, "  {:<60} {:>12.2}  {:<8} {verdict}", ratio.name, ratio.is, ratio.wanted)?;
+            let verdict = match ratio.reached {
+                Some(true) => "reached",
+                Some(false) => "MISSED",
+                None => "not measured",
+            };
+            writeln!(f, "  {:<60} {:>12}  {:<8} {verdict}", ratio.name, cell(ratio.is), ratio.wanted)?;
         }
         Ok(())
     }
@@ -136,6 +147,20 @@ mod tests {
         let line = Line::of("x", 100, &[round(1.0, 3.0), round(4.0, 1.0), round(2.0, 2.0)]);
         assert_eq!((line.wall, line.client, line.source), (Some(2.0), Some(2.0), None));
         assert!((line.rate - 50.0).abs() < 1e-9);
-        assert!(Ratio::at_least("a", 3.0, 3.0).reached && !Ratio::at_most("b", 0.8, 0.7).reached);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_neither_reached_nor_missed() {
+        let ratios = vec![
+            Ratio::at_least("a", 3.0, 3.0),
+            Ratio::at_most("b", 0.8, 0.7),
+            Ratio::at_least("c", None, 3.0),
+        ];
+        assert_eq!(ratios.iter().map(Ratio::is_missed).collect::<Vec<_>>(), [false, true, false]);
+        // A figure that is no number keeps no bound.
+        assert!(Ratio::at_least("d", f64::NAN, 3.0).is_missed());
+        let text = Part { name: "x".to_owned(), lines: Vec::new(), ratios }.to_string();
+        let verdicts: Vec<&str> = text.lines().skip(2).map(|line| line[83..].trim()).collect();
+        assert_eq!(verdicts, ["reached", "MISSED", "not measured"], "{text}");
     }
 }

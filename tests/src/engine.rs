@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+pub use zdm_core::connect::Role;
 use zdm_servers::compare::Side;
 use zdm_servers::mysql::{self, MySql, MySqlOptions};
 use zdm_servers::postgres::{self, PgOptions, Postgres};
@@ -31,22 +32,26 @@ impl fmt::Display for Engine {
 impl Engine {
     /// Starts a server of it that a run can read from and write to. The
     /// version is the newest that can be had, or what `ZDM_TEST_MYSQL` and
-    /// `ZDM_TEST_MARIADB` ask for.
-    pub async fn start(self) -> Server {
-        let asked =
-            |variable: &str, default: &str| std::env::var(variable).unwrap_or_else(|_| default.to_owned());
-        let options = match self {
+    /// `ZDM_TEST_MARIADB` ask for; with `_SOURCE` or `_TARGET` behind them, for
+    /// one side.
+    pub async fn start(self, role: Role) -> Server {
+        let side = if role == Role::Source { "SOURCE" } else { "TARGET" };
+        let asked = |variable: &str, default: &str| {
+            let asked = [format!("{variable}_{side}"), variable.to_owned()];
+            asked.iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| default.to_owned())
+        };
+        match self {
             Self::Postgres => {
                 // A slot logs a snapshot of what runs at most this often.
                 let options =
                     PgOptions::new().setting("wal_sender_timeout", "5s").setting("deadlock_timeout", "100ms");
-                return Server::Postgres(Postgres::start(options).await.unwrap());
+                Server::Postgres(Postgres::start(options).await.unwrap())
             }
-            Self::MySql => MySqlOptions::mysql().version(asked("ZDM_TEST_MYSQL", "9")),
-            Self::MariaDb => MySqlOptions::mariadb().version(asked("ZDM_TEST_MARIADB", "10.11")),
-        };
-        // Only processes are killed here, never the machine.
-        Server::MySql(MySql::start(options.durable(false)).await.unwrap())
+            Self::MySql => Server::start(MySqlOptions::mysql().version(asked("ZDM_TEST_MYSQL", "9"))).await,
+            Self::MariaDb => {
+                Server::start(MySqlOptions::mariadb().version(asked("ZDM_TEST_MARIADB", "10.11"))).await
+            }
+        }
     }
 }
 
@@ -60,6 +65,12 @@ pub enum Server {
 }
 
 impl Server {
+    /// Starts a MySQL or MariaDB of these options.
+    pub async fn start(options: MySqlOptions) -> Self {
+        // Only processes are killed here, never the machine.
+        Self::MySql(MySql::start(options.durable(false)).await.unwrap())
+    }
+
     /// Makes an empty database.
     pub async fn create_database(&self, name: &str) -> Database {
         match self {

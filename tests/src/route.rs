@@ -28,6 +28,12 @@ impl Route {
         Self { name: name.to_owned(), source, target, marks: AtomicU64::new(0) }
     }
 
+    /// A move of the target to yet another server, as a run of that name.
+    pub async fn on(&self, name: &str, to: &Server) -> Self {
+        let target = to.create_database(self.target.name()).await;
+        Self { name: name.to_owned(), source: self.target.clone(), target, marks: AtomicU64::new(0) }
+    }
+
     /// A migration between the two.
     pub fn plan(&self) -> Plan {
         self.between(&self.source.url(), &self.target.url())

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use zdm_tests::engine::{Database, Engine, Server};
+use zdm_tests::engine::{Database, Engine, Role, Server};
 use zdm_tests::migrator::End;
 use zdm_tests::route::Route;
 use zdm_tests::within;
@@ -217,7 +217,7 @@ async fn killed_at(from: &Server, to: &Server, prefix: &str, (point, behind): (&
 }
 
 async fn killed_at_every_step(from: Engine, to: Engine, prefix: &str) {
-    let (from, to) = tokio::join!(from.start(), to.start());
+    let (from, to) = tokio::join!(from.start(Role::Source), to.start(Role::Target));
     // A few at a time: most of it is waiting for leases to run out.
     let cases = futures::stream::iter(POINTS);
     cases.for_each_concurrent(3, |point| killed_at(&from, &to, prefix, point)).await;
@@ -227,8 +227,8 @@ async fn killed_at_every_step(from: Engine, to: Engine, prefix: &str) {
 /// did has made them.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_without_a_parent_are_found_before_the_fence() {
-    let server = Engine::MySql.start().await;
-    let route = Route::new("orphans", &server, &Engine::MySql.start().await).await;
+    let server = Engine::MySql.start(Role::Source).await;
+    let route = Route::new("orphans", &server, &Engine::MySql.start(Role::Target).await).await;
     route.source.execute(TABLES).await.unwrap();
     let mut migrator = route.plan().start();
     migrator.following().await;

@@ -227,6 +227,11 @@ async fn mariadb_keeps_the_contract_of_a_sink() {
     keeps_the_contract(MySqlOptions::mariadb().version("10.11")).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mysql_keeps_the_contract_of_a_sink() {
+    keeps_the_contract(MySqlOptions::mysql().version("9")).await;
+}
+
 /// Without LOAD DATA LOCAL.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mysql_keeps_the_contract_of_a_sink_by_insert() {

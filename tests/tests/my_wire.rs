@@ -7,8 +7,8 @@ use std::time::Duration;
 use zdm_core::ErrorKind;
 use zdm_mysql::config::{Compression, MySqlConfig, MySqlConfigBuilder, SslMode};
 use zdm_mysql::probe::{Log, Replication, Sql};
-use zdm_servers::TlsMode;
 use zdm_servers::mysql::{AuthPlugin, Flavor, MySql, MySqlOptions, User};
+use zdm_servers::{ClientIdentity, TlsMode};
 
 /// Long enough for a loaded machine; nothing waits this long when all is well.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -177,6 +177,51 @@ async fn a_server_that_insists_on_tls_gets_it() {
         {
             assert_eq!(error.kind(), ErrorKind::Authentication, "{error}");
             assert!(error.to_string().contains("ssl-mode=required"), "{error}");
+        }
+    }
+}
+
+/// A user who has to bring a certificate, by a URL as people write it: both of
+/// our connections bring it.
+#[tokio::test]
+async fn a_server_that_asks_for_a_certificate_gets_it() {
+    let stranger =
+        MySql::start(MySqlOptions::mariadb().version("10.11").tls(TlsMode::Offered)).await.unwrap();
+    for options in each() {
+        let server =
+            MySql::start(options.tls(TlsMode::Offered).user(User::new("me", "secret"))).await.unwrap();
+        server.execute("ALTER USER me@'%' REQUIRE X509").await.unwrap();
+        let tls = server.tls().unwrap();
+        let ours = tls.client("me").unwrap();
+        let of_nobody = stranger.tls().unwrap().client("me").unwrap();
+        let url = |mode: &str, identity: Option<&ClientIdentity>| {
+            let mut url = format!(
+                "mysql://me:secret@localhost:{}/?ssl-mode={mode}&ssl-ca={}",
+                server.port(),
+                tls.ca().display()
+            );
+            if let Some(ClientIdentity { certificate, key }) = identity {
+                url += &format!("&ssl-cert={}&ssl-key={}", certificate.display(), key.display());
+            }
+            MySqlConfig::parse(&url).unwrap()
+        };
+        for mode in ["preferred", "required", "verify_ca", "verify_identity"] {
+            let found =
+                log_in(&url(mode, Some(&ours))).await.unwrap_or_else(|error| panic!("{mode}: {error}"));
+            assert_eq!(found, [("me".to_owned(), true), ("me".to_owned(), true)], "{mode}");
+        }
+        // Without one, with one that the server does not know who has signed,
+        // and where none is sent.
+        for (config, kind) in [
+            (url("verify_ca", None), ErrorKind::Authentication),
+            (url("verify_ca", Some(&of_nobody)), ErrorKind::Protocol),
+            (url("disabled", Some(&ours)), ErrorKind::Authentication),
+        ] {
+            for error in
+                [Replication::connect(&config).await.unwrap_err(), Sql::connect(&config).await.unwrap_err()]
+            {
+                assert_eq!(error.kind(), kind, "{error}");
+            }
         }
     }
 }

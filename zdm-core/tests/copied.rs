@@ -119,7 +119,8 @@ impl Snapshot for CrookedSnapshot {
         cancel: CancellationToken,
     ) -> Result<BoxStream<'static, Result<ChunkPart>>> {
         let parts = self.inner.read(chunk, budget, cancel).await?;
-        let short = self.of.short.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let short =
+            self.of.short.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         Ok(if short.is_ok() { parts.take(1).boxed() } else { parts })
     }
 

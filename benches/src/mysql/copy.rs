@@ -3,7 +3,7 @@
 use std::fs;
 
 use tokio::process::Command;
-use zdm_servers::mysql::MySql;
+use zdm_servers::mysql::{Flavor, MySql};
 use zdm_servers::postgres::{PgOptions, Postgres};
 
 use super::{Meter, Plan, ours};
@@ -18,8 +18,8 @@ const SUM: &str = "SELECT CONCAT(COUNT(*), ' ', SUM(id), ' ', SUM(k), ' ', SUM(C
                    RTRIM(MIN(c)), ' ', RTRIM(MAX(pad))) FROM sbtest";
 
 pub(super) async fn run(plan: &Plan) -> Result<Vec<Part>> {
-    let source = MySql::start(server(true)).await?;
-    for sql in seed(plan.rows) {
+    let source = MySql::start(server(Flavor::MariaDb, true)).await?;
+    for sql in seed(Flavor::MariaDb, plan.rows) {
         source.execute(&sql).await?;
     }
     let wanted = source.database("bench").value(SUM).await?;

@@ -57,15 +57,14 @@ pub(super) async fn run(plan: &Plan) -> Result<Vec<Part>> {
 
 fn ratios(lines: &[Line]) -> Vec<Ratio> {
     let rate = |name: &str| lines.iter().find(|line| line.name == name).map(|line| line.rate);
-    let mut ratios = Vec::new();
-    let Some(values) = rate("zdm, every value") else { return ratios };
-    ratios.push(Ratio::at_least("million rows a second, every value", values / 1e6, 1.0));
+    let (values, cells) = (rate("zdm, every value"), rate("zdm"));
+    let mut ratios =
+        vec![Ratio::at_least("million rows a second, every value", values.map(|rate| rate / 1e6), 1.0)];
     for (peer, bound) in [("mysql_common", 10.0), ("mysql_cdc", 3.0)] {
-        let Some(peers) = rate(peer) else { continue };
-        ratios.push(Ratio::at_least(format!("every value, against {peer}"), values / peers, bound));
-        if let Some(cells) = rate("zdm") {
-            ratios.push(Ratio::at_least(format!("cells, against {peer}"), cells / peers, bound));
-        }
+        let against = |rate: Option<f64>, of: Option<f64>| Some(rate? / of?);
+        let peers = rate(peer);
+        ratios.push(Ratio::at_least(format!("every value, against {peer}"), against(values, peers), bound));
+        ratios.push(Ratio::at_least(format!("cells, against {peer}"), against(cells, peers), bound));
     }
     ratios
 }

@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use tokio::process::Command;
-use zdm_servers::mysql::MySql;
+use zdm_servers::mysql::{Flavor, MySql};
 
 use super::{Meter, Plan, ours};
 use crate::Result;
-use crate::log::{Load, seed, server};
+use crate::log::{CHANGES, Load, server};
 use crate::measure::{Cost, program};
 use crate::ours::here;
 use crate::report::{Line, Part, Ratio, Round};
@@ -22,15 +22,15 @@ pub(super) async fn run(plan: &Plan) -> Result<Vec<Part>> {
 }
 
 async fn one(plan: &Plan, load: Load) -> Result<Part> {
-    let server = MySql::start(server(false)).await?;
-    for sql in seed(load.seed(plan.changes)) {
+    let server = MySql::start(server(Flavor::MariaDb, false)).await?;
+    for sql in load.prepare(Flavor::MariaDb, plan.changes) {
         server.execute(&sql).await?;
     }
     server.execute("FLUSH BINARY LOGS").await?;
     let first = logs(&server).await?.len() - 1;
     let url = server.url("bench");
     let position = here(&url, &["bench.sbtest"]).await?;
-    server.execute(&load.statement(plan.changes)).await?;
+    server.execute(CHANGES).await?;
     // A server begins a new one when one is full.
     let logs = logs(&server).await?.split_off(first);
     let changes = load.changes(plan.changes);

@@ -4,11 +4,13 @@ mod apply;
 mod copy;
 mod decode;
 mod drain;
+mod replica;
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tokio::process::Command;
+use zdm_servers::mysql::Flavor;
 
 use crate::Result;
 use crate::measure::of_server;
@@ -28,6 +30,12 @@ pub struct Plan {
     /// Rows of the table that is copied.
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
+    /// Whose servers `apply` is measured with; both where none is named.
+    #[arg(long, value_name = "WHOSE")]
+    server: Vec<Whose>,
+    /// Ends well also where a wanted figure is missed.
+    #[arg(long)]
+    report_only: bool,
     /// Says it as JSON: on the standard output, or into a file.
     #[arg(long, num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
@@ -41,15 +49,33 @@ enum What {
     Drain,
     /// The initial copy to PostgreSQL.
     Copy,
-    /// A backlog into a MariaDB.
+    /// A backlog into a server of the same kind.
     Apply,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Whose {
+    Mysql,
+    Mariadb,
+}
+
+impl Plan {
+    fn flavors(&self) -> Vec<Flavor> {
+        let named = if self.server.is_empty() { Whose::value_variants() } else { &self.server };
+        let flavors = named.iter().map(|whose| match whose {
+            Whose::Mysql => Flavor::MySql,
+            Whose::Mariadb => Flavor::MariaDb,
+        });
+        flavors.collect()
+    }
 }
 
 /// Measures.
 ///
 /// # Errors
 /// When a server or a peer cannot be had, or anything fails: a figure that
-/// was not measured is never said.
+/// was not measured is never said. Also, once all is said, when a wanted one
+/// is missed.
 pub async fn run(plan: &Plan) -> Result<()> {
     let parts = if plan.parts.is_empty() { What::value_variants() } else { &plan.parts };
     let mut done: Vec<Part> = Vec::new();
@@ -68,6 +94,10 @@ pub async fn run(plan: &Plan) -> Result<()> {
     if let Some(path) = &plan.json {
         let text = serde_json::to_string_pretty(&done)?;
         if path.as_os_str() == "-" { println!("{text}") } else { std::fs::write(path, text)? }
+    }
+    let missed = done.iter().flat_map(|part| &part.ratios).filter(|ratio| ratio.is_missed()).count();
+    if missed > 0 && !plan.report_only {
+        return Err(format!("{missed} of the wanted figures are missed").into());
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ async fn takes_writes(database: &Database) -> bool {
 
 /// Behind the switch: nothing that was acknowledged is missing, the source is
 /// closed, and the target goes on from where the source was.
-async fn switched(route: &Route, load: Load) {
+pub(crate) async fn switched(route: &Route, load: Load) {
     let name = &route.name;
     assert!(!takes_writes(&route.source).await, "{name}: the source is open");
     assert!(takes_writes(&route.target).await, "{name}: the target is closed");

@@ -1,7 +1,7 @@
 //! Servers for all tests of the file, and an application on a database of them.
 
 use tokio::sync::OnceCell;
-use zdm_tests::engine::{Engine, Server};
+use zdm_tests::engine::{Engine, Role, Server};
 use zdm_tests::load::{Application, Load, LoadOptions, portable};
 use zdm_tests::migrator::{End, Migrator};
 use zdm_tests::route::Route;
@@ -26,7 +26,10 @@ pub(crate) async fn shared(from: Engine, to: Engine) -> (&'static Server, &'stat
         Engine::MySql => 3,
         Engine::MariaDb => 4,
     };
-    tokio::join!(SERVERS[source].get_or_init(|| from.start()), SERVERS[target].get_or_init(|| to.start()))
+    tokio::join!(
+        SERVERS[source].get_or_init(|| from.start(Role::Source)),
+        SERVERS[target].get_or_init(|| to.start(Role::Target))
+    )
 }
 
 /// A database of the application on both sides, and the application.

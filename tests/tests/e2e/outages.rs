@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use zdm_servers::proxy::{Cut, Direction};
-use zdm_tests::engine::Engine;
+use zdm_tests::engine::{Engine, Role};
 
 use crate::fixture::{application, arrived, done, each_pair, finish};
 
-async fn everything_fails(from: Engine, to: Engine) {
-    let (source_server, target_server) = tokio::join!(from.start(), to.start());
+/// With so many of the application's rows, and so many transactions between two
+/// outages.
+async fn everything_fails(from: Engine, to: Engine, scale: u32, between: u64) {
+    let (source_server, target_server) = tokio::join!(from.start(Role::Source), to.start(Role::Target));
     let name = format!("{from}_{to}_outages");
-    let (route, load) = application(&name, &source_server, &target_server, 12).await;
+    let (route, load) = application(&name, &source_server, &target_server, scale).await;
     let (source, target) = (source_server.proxy().await, target_server.proxy().await);
     // In the middle of the copy, and again in the middle of the changes.
     source.cut_after(Direction::FromServer, 700_000);
@@ -21,28 +23,41 @@ async fn everything_fails(from: Engine, to: Engine) {
     for proxy in [&source, &target] {
         for direction in [Direction::FromServer, Direction::ToServer] {
             proxy.cut_after(direction, 3_000);
-            load.more(60).await;
+            load.more(between).await;
         }
         proxy.refuse().await;
         proxy.cut(Cut::Reset).await;
-        load.more(60).await;
+        load.more(between).await;
         proxy.heal().await.unwrap();
         proxy.delay(Direction::FromServer, Duration::from_millis(20));
-        load.more(60).await;
+        load.more(between).await;
         proxy.heal().await.unwrap();
         arrived(&route, &load, &mut migrator).await;
     }
     target_server.kill().await;
-    load.more(30).await;
+    load.more(between / 2).await;
     target_server.start_again().await;
     arrived(&route, &load, &mut migrator).await;
     source_server.kill().await;
     source_server.start_again().await;
-    load.more(60).await;
+    load.more(between).await;
     arrived(&route, &load, &mut migrator).await;
     assert!(load.lost() > 0);
     assert_eq!(migrator.stop().await, done("stopped"), "{name}");
     finish(&route, load).await;
 }
 
-each_pair!(everything_fails, #[ignore = "minutes: see the head of main.rs"]);
+/// A pair of each side's connectors, on few rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_outlasts_cuts_and_crashes_of_either_side() {
+    tokio::join!(
+        everything_fails(Engine::MySql, Engine::Postgres, 2, 15),
+        everything_fails(Engine::Postgres, Engine::MariaDb, 2, 15),
+    );
+}
+
+async fn at_length(from: Engine, to: Engine) {
+    everything_fails(from, to, 12, 60).await;
+}
+
+each_pair!(at_length, #[ignore = "minutes: see the head of main.rs"]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use zdm_core::change::Item;
+use zdm_core::change::{Batch, Item};
 use zdm_core::connect::{RunName, StreamOptions};
 use zdm_core::schema::Schema;
 use zdm_core::{Error, Position};
@@ -30,32 +30,46 @@ pub(crate) async fn read(
     tables: &[&str],
     from: &Position,
 ) -> Result<(Vec<String>, Position), Error> {
+    let mut ids = Vec::new();
+    let at = each(server, tables, from, |batch, item| {
+        if let Item::Truncate { .. } = item {
+            ids.push("truncate".into());
+        }
+        if let Item::Rows(run) = item {
+            let rows = batch
+                .rows_of(run)
+                .map(|row| row.after().or(row.before()).unwrap().cell(0).value().unwrap().to_string());
+            ids.extend(rows);
+        }
+    });
+    let at = at.await?;
+    Ok((ids, at))
+}
+
+/// The same for whoever looks at each item; gives the position.
+pub(crate) async fn each(
+    server: &MySql,
+    tables: &[&str],
+    from: &Position,
+    mut see: impl FnMut(&Batch, &Item),
+) -> Result<Position, Error> {
     let config = config(server);
     let schema: Schema = probe::describe(&config, "shop", tables).await.unwrap();
     let goal = here(server).await;
     let run = "run".parse::<RunName>().unwrap();
     let mut changes =
         probe::changes(&config, StreamOptions::new(run, from.clone(), Arc::new(schema))).await?;
-    let mut ids = Vec::new();
     if probe::reached(from, &goal).unwrap() {
-        return Ok((ids, from.clone()));
+        return Ok(from.clone());
     }
     loop {
         let batch = within("changes", changes.batches.next()).await.unwrap()?;
         for item in batch.items() {
-            if let Item::Truncate { .. } = item {
-                ids.push("truncate".into());
-            }
-            if let Item::Rows(run) = item {
-                let rows = batch
-                    .rows_of(run)
-                    .map(|row| row.after().or(row.before()).unwrap().cell(0).value().unwrap().to_string());
-                ids.extend(rows);
-            }
+            see(&batch, item);
             if let Some(at) = item.position()
                 && probe::reached(at, &goal).unwrap()
             {
-                return Ok((ids, at.clone()));
+                return Ok(at.clone());
             }
         }
     }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]
 
+mod engines;
 mod failover;
 mod fixture;
 mod statements;

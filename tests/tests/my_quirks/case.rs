@@ -23,6 +23,8 @@ use super::servers::{Servers, options};
 pub(crate) struct Case {
     folder: PathBuf,
     name: String,
+    /// Its place among all cases.
+    number: usize,
 }
 
 /// Where a case comes from or goes to.
@@ -57,14 +59,28 @@ struct Moved<'a> {
 }
 
 impl Case {
-    pub(crate) fn read(folder: &Path) -> Self {
+    pub(crate) fn read(number: usize, folder: &Path) -> Self {
         let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
         assert!(folder.join("source.sql").exists(), "{name} has no source.sql");
-        Self { folder: folder.to_owned(), name }
+        Self { folder: folder.to_owned(), name, number }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     fn file(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.folder.join(name)).ok()
+    }
+
+    /// The server of its own that a file of settings gives it.
+    async fn own(&self, file: &str, flavor: Flavor) -> Result<Option<MySql>, String> {
+        let Some(settings) = self.file(file) else { return Ok(None) };
+        let options = settings.lines().fold(options(flavor), |options, line| {
+            let (name, value) = line.split_once('=').unwrap();
+            options.setting(name.trim(), value.trim())
+        });
+        MySql::start(options).await.map(Some).map_err(|error| format!("{}: {error}", self.name))
     }
 
     pub(crate) fn moves(&self) -> Vec<Moves<'_>> {
@@ -72,15 +88,17 @@ impl Case {
         let moves = from.split_whitespace().map(engine).map(|from| {
             let (kin, all) = match from {
                 Engine::Postgres => ("", "mysql mariadb"),
-                Engine::Server(Flavor::MySql) => ("mariadb", "postgres kin"),
-                Engine::Server(Flavor::MariaDb) => ("mysql", "postgres kin"),
+                Engine::Server(Flavor::MySql) => ("mariadb", "postgres kin same"),
+                Engine::Server(Flavor::MariaDb) => ("mysql", "postgres kin same"),
             };
-            let to = self.file("to").unwrap_or_else(|| all.to_owned()).replace("kin", kin);
+            let to = self.file("to").unwrap_or_else(|| all.to_owned());
+            let to = to.replace("kin", kin).replace("same", word(from));
             let mut to: Vec<String> = to.split_whitespace().map(str::to_owned).collect();
-            // Each source and each target once, unless all pairs are asked for.
-            let both = from == Engine::Postgres || std::env::var_os("ZDM_TEST_QUIRKS_ALL").is_some();
-            if to.len() > 1 && !both {
-                to = vec![to.swap_remove(usize::from(from == Engine::Server(Flavor::MariaDb)))];
+            // The next one with each case, unless all are asked for.
+            let every = from == Engine::Postgres || std::env::var_os("ZDM_TEST_QUIRKS_ALL").is_some();
+            if !every {
+                let shift = usize::from(from == Engine::Server(Flavor::MariaDb));
+                to = vec![to.swap_remove((self.number + shift) % to.len())];
             }
             Moves { case: self, from, to }
         });
@@ -147,16 +165,9 @@ impl Home {
 impl Moves<'_> {
     /// Moves it to each of its targets. What is wrong is told with its name.
     pub(crate) async fn judge(self, servers: &Servers) -> Result<(), String> {
-        let own = match (self.case.file("settings"), self.from) {
-            (None, _) => None,
-            (Some(_), Engine::Postgres) => panic!("{}: settings are of MySQL and MariaDB", self.case.name),
-            (Some(settings), Engine::Server(from)) => {
-                let options = settings.lines().fold(options(from), |options, line| {
-                    let (name, value) = line.split_once('=').unwrap();
-                    options.setting(name.trim(), value.trim())
-                });
-                Some(MySql::start(options).await.map_err(|error| format!("{}: {error}", self.case.name))?)
-            }
+        let own = match self.from {
+            Engine::Postgres => None,
+            Engine::Server(from) => self.case.own("settings", from).await?,
         };
         let server = match (&own, self.from) {
             (Some(server), _) => Some(server),
@@ -166,9 +177,17 @@ impl Moves<'_> {
         let mut wrong = Vec::new();
         for to in &self.to {
             let name = format!("{}_{}_{to}", self.case.name, word(self.from));
-            let moved = Moved { case: self.case, to: engine(to), name };
-            if let Err(why) = moved.run(server, servers).await {
+            let to = engine(to);
+            let target = match to {
+                Engine::Postgres => None,
+                Engine::Server(to) => self.case.own("target.settings", to).await?,
+            };
+            let moved = Moved { case: self.case, to, name };
+            if let Err(why) = moved.run(server, target.as_ref(), servers).await {
                 wrong.push(format!("{}: {why}", moved.name));
+            }
+            if let Some(target) = target {
+                target.close().await.unwrap();
             }
         }
         if let Some(server) = own {
@@ -179,8 +198,13 @@ impl Moves<'_> {
 }
 
 impl Moved<'_> {
-    /// From that server, or from PostgreSQL.
-    async fn run(&self, server: Option<&MySql>, servers: &Servers) -> Result<(), String> {
+    /// From that server, or from PostgreSQL; to that one, or to one for all.
+    async fn run(
+        &self,
+        server: Option<&MySql>,
+        target: Option<&MySql>,
+        servers: &Servers,
+    ) -> Result<(), String> {
         let short: String = self.name.chars().take(50).collect();
         let home = match server {
             Some(server) => {
@@ -197,7 +221,12 @@ impl Moved<'_> {
             }
             Engine::Server(to) => {
                 // Tables keep their database's name at a server of the same engine.
-                let target = servers.of(to).await.create_database(&short).await;
+                let target = match target {
+                    Some(own) => own,
+                    None if server.is_some_and(|from| from.flavor() == to) => servers.second(to).await,
+                    None => servers.of(to).await,
+                };
+                let target = target.create_database(&short).await;
                 let target = target.map_err(|error| error.to_string())?;
                 (Arc::new(MySqlSink::new(MySqlConfig::parse(&target.url()).unwrap())), (&target).into())
             }

@@ -1,4 +1,5 @@
-//! One server of each kind for the cases that need nothing special of it.
+//! A server of each kind for the cases that need nothing special of it, and a
+//! second one as the target of the first.
 
 use tokio::sync::OnceCell;
 use zdm_servers::mysql::{Flavor, MySql, MySqlOptions};
@@ -7,8 +8,8 @@ use zdm_servers::postgres::{PgOptions, Postgres};
 /// The servers that have been asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Servers {
-    mysql: OnceCell<MySql>,
-    mariadb: OnceCell<MySql>,
+    mysql: [OnceCell<MySql>; 2],
+    mariadb: [OnceCell<MySql>; 2],
     postgres: OnceCell<Postgres>,
 }
 
@@ -22,8 +23,16 @@ pub(crate) fn options(flavor: Flavor) -> MySqlOptions {
 
 impl Servers {
     pub(crate) async fn of(&self, flavor: Flavor) -> &MySql {
-        let cell = if flavor == Flavor::MySql { &self.mysql } else { &self.mariadb };
-        cell.get_or_init(async || MySql::start(options(flavor)).await.unwrap()).await
+        self.started(flavor, 0).await
+    }
+
+    pub(crate) async fn second(&self, flavor: Flavor) -> &MySql {
+        self.started(flavor, 1).await
+    }
+
+    async fn started(&self, flavor: Flavor, number: usize) -> &MySql {
+        let cells = if flavor == Flavor::MySql { &self.mysql } else { &self.mariadb };
+        cells[number].get_or_init(async || MySql::start(options(flavor)).await.unwrap()).await
     }
 
     pub(crate) async fn postgres(&self) -> &Postgres {
@@ -34,7 +43,7 @@ impl Servers {
     }
 
     pub(crate) async fn close(self) {
-        for server in [self.mysql, self.mariadb].into_iter().filter_map(OnceCell::into_inner) {
+        for server in self.mysql.into_iter().chain(self.mariadb).filter_map(OnceCell::into_inner) {
             server.close().await.unwrap();
         }
     }

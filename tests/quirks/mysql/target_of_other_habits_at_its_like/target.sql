@@ -1,0 +1,2 @@
+SELECT ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() -- InnoDB
+SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'zdm' AND ENGINE <> 'InnoDB' -- 0

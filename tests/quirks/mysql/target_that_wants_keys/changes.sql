@@ -1,0 +1,1 @@
+INSERT INTO t VALUES (3, 'c'); UPDATE t SET id = 5 WHERE id = 1; DELETE FROM t WHERE id = 2

@@ -1,0 +1,1 @@
+CREATE TABLE t (id INT, v VARCHAR(20), PRIMARY KEY (id)); INSERT INTO t VALUES (1, 'a'), (2, 'b')
