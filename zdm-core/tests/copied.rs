@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ struct Crooked {
     inner: MemorySource,
     halves: bool,
     /// So many reads end behind their first part.
-    short: Arc<AtomicUsize>,
+    short: Arc<Mutex<usize>>,
     /// What the last stream was told.
     told: Arc<Mutex<Option<watch::Receiver<Option<Position>>>>>,
 }
@@ -119,9 +118,10 @@ impl Snapshot for CrookedSnapshot {
         cancel: CancellationToken,
     ) -> Result<BoxStream<'static, Result<ChunkPart>>> {
         let parts = self.inner.read(chunk, budget, cancel).await?;
-        let short =
-            self.of.short.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        Ok(if short.is_ok() { parts.take(1).boxed() } else { parts })
+        let mut left = self.of.short.lock().unwrap();
+        let short = *left > 0;
+        *left = left.saturating_sub(1);
+        Ok(if short { parts.take(1).boxed() } else { parts })
     }
 
     async fn reread(&self, table: &Arc<Table>, keys: &Batch, behind: &[Xid]) -> Result<(Batch, After)> {
@@ -189,7 +189,7 @@ async fn a_table_with_no_key_in_several_chunks_is_refused() {
 async fn a_read_that_ends_without_saying_that_it_was_whole_is_done_again() {
     let (old, new) = (database(Key::Columns(vec![0]), 3).await, MemoryDatabase::new());
     let source = Crooked::new(&old);
-    source.short.store(2, Ordering::SeqCst);
+    *source.short.lock().unwrap() = 2;
     let migration = Migration::between(source, new.sink()).build().unwrap();
     migration.run_until(Until::CaughtUp, CancellationToken::new()).await.unwrap();
     assert_eq!(old.faults().passed(Point::Read), 3);
