@@ -29,7 +29,7 @@ use zdm_core::schema::Column;
 use zdm_core::schema::conversion::{Bounds, Fit, Mapped, Used};
 
 use super::collation::{self, Kin};
-use super::functions::is_shared;
+use super::functions::{is_shared, without_introducers};
 use super::{SYNTAX, types, words};
 use crate::connect::{Server, is_ours};
 use crate::types::{Kind, column_type as read_type};
@@ -107,6 +107,7 @@ pub(super) fn text(
     default: Option<&Column>,
     computes: bool,
 ) -> Option<String> {
+    let text = &if server.is_mariadb() { without_introducers(text) } else { text.to_owned() };
     if !is_ours(from) || !is_shared(text, server.is_mariadb()) {
         return None;
     }
