@@ -223,3 +223,27 @@ fn same_shape(was: &Schema, now: &Schema) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hold_and_drain_together_must_fit_the_pause() {
+        let options = CutoverOptions::default().pause(Duration::from_secs(10));
+        let seconds = |n| Some(Duration::from_secs(n));
+        for (drain, hold, fits) in [
+            (seconds(4), seconds(6), true),
+            (seconds(4), seconds(7), false),
+            (None, seconds(11), false),
+            (None, None, true),
+        ] {
+            let refused = refuse_pause(drain, hold, &options);
+            assert_eq!(refused.is_ok(), fits, "{drain:?} and {hold:?}");
+            if let Err(error) = refused {
+                assert_eq!(error.kind(), ErrorKind::Timeout);
+                assert!(error.message().contains("may for 10s"), "{error}");
+            }
+        }
+    }
+}
