@@ -72,7 +72,7 @@ async fn copied(from: Flavor, to: Flavor) -> (Route, Migrator, u64, u64) {
         0 => (48, route.plan().with("budget", 4 << 20).with("group", 1 << 20), SMALL_BOUND),
         size => (size, route.plan(), BOUND),
     };
-    // In one piece: only the budget bounds it.
+    // In one piece, which is as large as a chunk can be.
     let plan = plan.with("chunk", u64::from(u32::MAX));
     // 1,024 rows of 1 KiB are a MiB.
     let count = size * 1024;
@@ -133,12 +133,12 @@ async fn a_table(from: Flavor, to: Flavor) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_from_mysql_to_mariadb_takes_no_more_than_its_budget() {
+async fn a_copy_from_mysql_to_mariadb_stays_within_its_bound() {
     a_table(Flavor::MySql, Flavor::MariaDb).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_from_mariadb_to_mysql_takes_no_more_than_its_budget() {
+async fn a_copy_from_mariadb_to_mysql_stays_within_its_bound() {
     a_table(Flavor::MariaDb, Flavor::MySql).await;
 }
 
