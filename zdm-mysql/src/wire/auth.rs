@@ -63,7 +63,13 @@ pub(super) async fn login<S: AsyncRead + AsyncWrite + Unpin>(
                     .and_then(Plugin::named)
                     .ok_or_else(|| error::unknown_plugin(&String::from_utf8_lossy(name)))?;
                 let data = request.rest();
-                nonce = data.strip_suffix(&[0]).unwrap_or(data).to_vec();
+                nonce = match plugin {
+                    // 32 octets, the last of which may be zero: MariaDB ends
+                    // them with none.
+                    Plugin::Ed25519 => data.get(..32).unwrap_or(data),
+                    _ => data.strip_suffix(&[0]).unwrap_or(data),
+                }
+                .to_vec();
                 channel.send(&plugin.proof(password, &nonce)).await?;
             }
             Some(0x01) if plugin == Plugin::CachingSha2 && packet.get(1) == Some(&FAST_OK) => {}

@@ -56,6 +56,24 @@ async fn the_servers_choice_of_plugin_is_followed_once() {
 }
 
 #[tokio::test]
+async fn the_last_octet_of_what_ed25519_signs_may_be_zero() {
+    for last in [0, 7] {
+        let nonce = [&[7; 31][..], &[last]].concat();
+        let (mut server, client) = server();
+        let config = config();
+        let script = async {
+            server.send(GREETING).await;
+            server.receive().await;
+            server.send(&[b"\xfeclient_ed25519\0", &nonce[..]].concat()).await;
+            assert_eq!(server.receive().await, create_response_for_ed25519(b"secret", &nonce));
+            server.send(&[0, 0, 0, 2, 0, 0, 0]).await;
+        };
+        let (connection, ()) = tokio::join!(Connection::over(client, &config), script);
+        connection.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_plugin_that_would_show_the_password_is_refused() {
     for switch in [b"\xfemysql_clear_password\0".as_slice(), b"\xfe", b"\xfedialog\0x", b"\xfe\xff\xfe\0"] {
         let (mut server, client) = server();
