@@ -13,23 +13,14 @@
 //! target apart, and peak memory; and the ratios that are wanted, each within
 //! the one run, since nothing else says anything on a machine that others use.
 //!
+//! MySQL and MariaDB (`mysql`):
+//!
 //! | part | what is done | beside |
 //! |---|---|---|
 //! | `decode` | rows of a binary log, from memory, in one thread: once to cells, once to every value | `mysql_common` (which `mysql_async` reads with), `mysql_cdc` (feature of that name) |
 //! | `drain` | a binary log read over a socket and decoded, to nowhere | `mariadb-binlog --read-from-remote-server --raw` into `/dev/null` |
 //! | `copy` | the initial copy of a table from MariaDB to PostgreSQL, with its indexes | `pgloader` (Debian's package of that name) |
 //! | `apply` | a backlog applied, durably, from MySQL to MySQL and from MariaDB to MariaDB (`--server` for one of them) | the server's own replica with four parallel workers |
-//!
-//! PostgreSQL (`pg`):
-//!
-//! | part | what is done | beside |
-//! |---|---|---|
-//! | `copy` | A: the initial copy of `pgbench_accounts`, with its key | `psql` pipes with binary COPY, one and two; `pgcopydb` (Debian's package); `CREATE SUBSCRIPTION`; each with the key made behind it |
-//! | `drain` | B1, B2: a backlog read and decoded, to nowhere | `pg_recvlogical` into `/dev/null` |
-//! | `apply` | B1, B2: the same backlog applied, durably | the server's own subscription |
-//!
-//! B1 has transactions of a thousand changes on a table of eight columns, B2
-//! the transactions of `pgbench`. MySQL and MariaDB (`mysql`):
 //!
 //! The table is sysbench's `sbtest`. Two logs are made of it: `large` has
 //! transactions of a thousand changes (500 inserts, 300 updates, 200 deletes)
@@ -40,6 +31,17 @@
 //! so the figure to set beside theirs is *every value*. Text is checked to be
 //! UTF-8 by us and by `mysql_cdc`; `mysql_common` gives its bytes. We also
 //! check each event's CRC, which neither of them does.
+//!
+//! PostgreSQL (`pg`):
+//!
+//! | part | what is done | beside |
+//! |---|---|---|
+//! | `copy` | A: the initial copy of `pgbench_accounts`, with its key | `psql` pipes with binary COPY, one and two; `pgcopydb` (Debian's package); `CREATE SUBSCRIPTION`; each with the key made behind it |
+//! | `drain` | B1, B2: a backlog read and decoded, to nowhere | `pg_recvlogical` into `/dev/null` |
+//! | `apply` | B1, B2: the same backlog applied, durably | the server's own subscription |
+//!
+//! B1 has transactions of a thousand changes on a table of eight columns, B2
+//! the transactions of `pgbench`.
 //!
 //! It fails when a wanted figure is missed (`--report-only` lets it end well);
 //! where a peer was not built in, its figure is said to be not measured.

@@ -1,7 +1,10 @@
 //! What was measured, for people and for programs.
 
+use std::path::Path;
+
 use serde::Serialize;
 
+use crate::Result;
 use crate::measure::median;
 
 /// One part of a run.
@@ -135,6 +138,24 @@ impl std::fmt::Display for Part {
         }
         Ok(())
     }
+}
+
+/// Ends a run: says it all as JSON where that is asked for, to the standard
+/// output (`-`) or into a file.
+///
+/// # Errors
+/// When the file cannot be written; when a wanted figure is missed, unless
+/// that is only to be reported.
+pub fn conclude(parts: &[Part], json: Option<&Path>, report_only: bool) -> Result<()> {
+    if let Some(path) = json {
+        let text = serde_json::to_string_pretty(parts)?;
+        if path.as_os_str() == "-" { println!("{text}") } else { std::fs::write(path, text)? }
+    }
+    let missed = parts.iter().flat_map(|part| &part.ratios).filter(|ratio| ratio.is_missed()).count();
+    if missed > 0 && !report_only {
+        return Err(format!("{missed} of the wanted figures are missed").into());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use zdm_servers::mysql::Flavor;
 
 use crate::Result;
 use crate::measure::of_server;
-use crate::report::Part;
+use crate::report::{Part, conclude};
 
 /// What is measured, and how long.
 #[derive(Debug, Args)]
@@ -91,15 +91,7 @@ pub async fn run(plan: &Plan) -> Result<()> {
         }
         done.extend(measured);
     }
-    if let Some(path) = &plan.json {
-        let text = serde_json::to_string_pretty(&done)?;
-        if path.as_os_str() == "-" { println!("{text}") } else { std::fs::write(path, text)? }
-    }
-    let missed = done.iter().flat_map(|part| &part.ratios).filter(|ratio| ratio.is_missed()).count();
-    if missed > 0 && !plan.report_only {
-        return Err(format!("{missed} of the wanted figures are missed").into());
-    }
-    Ok(())
+    conclude(&done, plan.json.as_deref(), plan.report_only)
 }
 
 /// One of our jobs, as a process.

@@ -12,7 +12,7 @@ use zdm_servers::postgres::{PgOptions, Postgres};
 
 use crate::Result;
 use crate::mysql::Meter;
-use crate::report::Part;
+use crate::report::{Part, conclude};
 
 use self::load::Load;
 
@@ -36,6 +36,9 @@ pub struct Plan {
     /// Says it as JSON: on the standard output, or into a file.
     #[arg(long, num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
+    /// Ends well also when a wanted figure is missed.
+    #[arg(long)]
+    report_only: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,7 +55,8 @@ enum What {
 ///
 /// # Errors
 /// When a server or a peer cannot be had, or anything fails: a figure that
-/// was not measured is never said.
+/// was not measured is never said. Also, once all is said, when a wanted one
+/// is missed.
 pub async fn run(plan: &Plan) -> Result<()> {
     let parts = if plan.parts.is_empty() { What::value_variants() } else { &plan.parts };
     let mut done: Vec<Part> = Vec::new();
@@ -71,11 +75,7 @@ pub async fn run(plan: &Plan) -> Result<()> {
         }
         done.extend(measured);
     }
-    if let Some(path) = &plan.json {
-        let text = serde_json::to_string_pretty(&done)?;
-        if path.as_os_str() == "-" { println!("{text}") } else { std::fs::write(path, text)? }
-    }
-    Ok(())
+    conclude(&done, plan.json.as_deref(), plan.report_only)
 }
 
 /// A server with the settings that all peers have, and the database `bench`.
