@@ -12,6 +12,7 @@ pub mod load;
 pub mod migrator;
 pub mod pair;
 pub mod route;
+pub mod seeded;
 
 use std::time::Duration;
 

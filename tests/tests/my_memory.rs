@@ -20,6 +20,7 @@ use zdm_servers::mysql::{Flavor, MySqlOptions};
 use zdm_tests::engine::Server;
 use zdm_tests::migrator::{End, Migrator};
 use zdm_tests::route::Route;
+use zdm_tests::seeded::variable;
 
 /// What a process with the default budget of 32 MiB may take, in MiB.
 const BOUND: u64 = 128;
@@ -27,10 +28,6 @@ const BOUND: u64 = 128;
 const SMALL_BOUND: u64 = 60;
 /// What it takes beside large rows.
 const BASE: u64 = 40;
-
-fn variable(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
 
 async fn server(flavor: Flavor) -> Server {
     let options = match flavor {

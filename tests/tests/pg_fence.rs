@@ -210,6 +210,25 @@ async fn a_hold_that_cannot_be_had_does_not_starve_the_application() {
     assert!(longest < Duration::from_secs(2), "a writer waited {longest:?}");
 }
 
+/// A writer that goes through the tables in another order than the hold is in
+/// a deadlock with a try; the server would end whichever looks later.
+#[tokio::test]
+async fn no_writer_fails_in_a_deadlock_with_a_hold() {
+    let home = home("deadlock").await;
+    let writer = home.writer().await;
+    writer.batch_execute("BEGIN; INSERT INTO \"App\".p VALUES (3)").await.unwrap();
+    let hold = tokio::spawn({
+        let (fence, run, schema) = (home.fence.clone(), home.run.clone(), home.schema.clone());
+        let options = HoldOptions { deadline: PATIENCE, patience: PATIENCE };
+        async move { fence.hold(&run, &schema, options).await.map(drop) }
+    });
+    home.somebody_waits().await;
+    // Longer than the hold's session waits before it looks.
+    let late = "SELECT pg_sleep(1.2); UPDATE \"App\".t SET v = 'late'; COMMIT";
+    writer.batch_execute(late).await.unwrap();
+    hold.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_hold_falls_with_its_session_or_its_handle() {
     let home = home("falls").await;

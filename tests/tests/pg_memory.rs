@@ -12,6 +12,7 @@
 
 use zdm_tests::migrator::{End, Migrator};
 use zdm_tests::pair::{Case, Pair};
+use zdm_tests::seeded::variable;
 
 /// What a process with the default budget of 32 MiB may take, in MiB.
 const BOUND: u64 = 128;
@@ -20,10 +21,6 @@ const SMALL_BOUND: u64 = 60;
 
 /// What it takes beside large rows.
 const BASE: u64 = 40;
-
-fn variable(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
 
 async fn arrived(case: &Case, migrator: &mut Migrator) {
     migrator.applied(&case.head().await).await;

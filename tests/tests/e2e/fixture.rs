@@ -5,11 +5,7 @@ use zdm_tests::engine::{Engine, Role, Server};
 use zdm_tests::load::{Application, Load, LoadOptions, portable};
 use zdm_tests::migrator::{End, Migrator};
 use zdm_tests::route::Route;
-
-/// A number from the environment.
-pub(crate) fn variable(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
+use zdm_tests::seeded::variable;
 
 /// The server of an engine that this file's tests share, as a source and as a
 /// target: a database of PostgreSQL's is a world of its own, so one server is

@@ -12,7 +12,7 @@
 //! | variable | what it does |
 //! |---|---|
 //! | `ZDM_TEST_SEED` | another application: its transactions follow from it |
-//! | `ZDM_TEST_KILLS` | how often a process is killed at random moments; default 2, and 10 in what is ignored by default |
+//! | `ZDM_TEST_KILLS` | how often a process is killed at random moments; default 1, and 10 in what is ignored by default; from 20 on at every failpoint too |
 //! | `ZDM_TEST_MYSQL`, `ZDM_TEST_MARIADB` | the version of the servers; default 9 and 10.11 |
 //! | `ZDM_TEST_MYSQL_SOURCE`, `…_TARGET`, `ZDM_TEST_MARIADB_SOURCE`, `…_TARGET` | the same for one side |
 

@@ -54,7 +54,7 @@ async fn everything_fails(from: Engine, to: Engine, scale: u32, workers: u64, be
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_outlasts_cuts_and_crashes_of_either_side() {
     for (from, to) in [(Engine::MySql, Engine::Postgres), (Engine::Postgres, Engine::MariaDb)] {
-        everything_fails(from, to, 2, 1, 8).await;
+        everything_fails(from, to, 2, 1, 6).await;
     }
 }
 

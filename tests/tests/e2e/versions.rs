@@ -5,9 +5,10 @@ use zdm_tests::engine::Server;
 use zdm_tests::load::{Application, Load, LoadOptions};
 use zdm_tests::migrator::End;
 use zdm_tests::route::Route;
+use zdm_tests::seeded::variable;
 
 use crate::cutover::switched;
-use crate::fixture::{application_with, done, variable};
+use crate::fixture::{application_with, done};
 
 /// The kills of a move: in the copy, in catching up, and on either side of the
 /// point at which it is decided.

@@ -13,6 +13,7 @@ use zdm_servers::Proxy;
 use zdm_servers::proxy::{Cut, Direction};
 use zdm_tests::migrator::{End, Migrator};
 use zdm_tests::pair::{Case, Pair};
+use zdm_tests::seeded::some_of;
 use zdm_tests::within;
 
 use super::application::Application;
@@ -31,18 +32,6 @@ struct Cutover {
 
 fn switched() -> End {
     End::Done("switched".to_owned())
-}
-
-fn variable(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
-
-/// All points, or every `nth`, from one on that the seed chooses.
-fn points(nth: usize) -> Vec<(&'static str, bool)> {
-    if variable("ZDM_TEST_KILLS", 10) >= 20 {
-        return POINTS.to_vec();
-    }
-    POINTS.iter().skip(variable("ZDM_TEST_SEED", 1) % nth).step_by(nth).copied().collect()
 }
 
 impl Cutover {
@@ -108,7 +97,7 @@ async fn links_are_cut(pair: &Pair, point: (&str, bool)) {
 #[tokio::test(flavor = "multi_thread")]
 async fn links_that_are_cut_in_a_cutover_lose_no_write_and_leave_one_side_open() {
     let pair = Pair::start().await;
-    let cases = futures::stream::iter(points(2));
+    let cases = futures::stream::iter(some_of(POINTS, 2, 0));
     cases.for_each_concurrent(3, |point| links_are_cut(&pair, point)).await;
 }
 
@@ -131,7 +120,7 @@ async fn server_dies(pair: &Pair, what: &str, points: &[(&'static str, bool)]) {
 async fn servers_that_die_in_a_cutover_lose_no_write_and_leave_one_side_open() {
     let pair = Pair::start().await;
     for what in ["source", "target"] {
-        for points in points(3).chunks(3) {
+        for points in some_of(POINTS, 3, 0).chunks(3) {
             server_dies(&pair, what, points).await;
         }
     }

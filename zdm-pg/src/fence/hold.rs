@@ -5,6 +5,8 @@
 //! cancels it for us only after its `deadlock_timeout`, longer than writers
 //! should wait). Then, again and again, all of `SHARE ROW EXCLUSIVE` within
 //! the patience, each try in a savepoint: between two tries writers go on.
+//! A writer with locks that a try wants may wait for locks that it has: so a
+//! try ends before the server looks for deadlocks, and would fail the writer.
 //!
 //! Prepared transactions keep their locks, so the hold waits for them too.
 
@@ -48,11 +50,12 @@ impl PgHold {
         // come meanwhile.
         let deadline = Instant::now() + options.deadline;
         session.batch_execute(KEEP).await.during("fence.hold")?;
+        let patience = options.patience.min(before_deadlock(&session).await?);
         let mut tables = tables::find(&*session, schema).await?;
         let mut taking = Taking { session: &session, beside: &beside, deadline, blockers: Vec::new() };
         loop {
-            taking.sweep(ours, &tables, options.patience).await?;
-            taking.all(&tables, options.patience).await?;
+            taking.sweep(ours, &tables, patience).await?;
+            taking.all(&tables, patience).await?;
             let now = tables::find(&*session, schema).await?;
             let same = now.iter().map(|t| t.oid).eq(tables.iter().map(|t| t.oid));
             tables = now;
@@ -69,6 +72,14 @@ impl PgHold {
 /// network swallowed the news. (Ignored on Unix sockets.)
 const KEEP: &str = "SET tcp_keepalives_idle = 3; SET tcp_keepalives_interval = 2; \
                     SET tcp_keepalives_count = 3";
+
+/// Half of what a session waits before it looks for a deadlock.
+async fn before_deadlock(session: &Control) -> Result<Duration> {
+    let sql = "SELECT setting::int8 FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout'";
+    let milliseconds: i64 =
+        session.query_one(sql, &[]).await.and_then(|row| row.try_get(0)).during("fence.hold")?;
+    Ok(Duration::from_millis(milliseconds.unsigned_abs() / 2))
+}
 
 struct Taking<'a> {
     session: &'a Control,
