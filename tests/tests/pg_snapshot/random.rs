@@ -11,6 +11,7 @@ use zdm_pg::config::PgConfig;
 use zdm_pg::{PgSink, PgSource};
 use zdm_servers::compare;
 use zdm_servers::postgres::{Database, PgOptions, Postgres};
+use zdm_tests::seeded::variable;
 
 use self::columns::{KINDS, TYPES as MADE};
 use super::fixture::Fixture;
