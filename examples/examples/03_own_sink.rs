@@ -35,6 +35,11 @@ impl Sink for JsonLines {
         Ok(()) // lines need no tables
     }
 
+    /// Nobody follows back into a file.
+    async fn adopt(&self, _: &RunName, _: &Schema) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "a file is not followed back into"))
+    }
+
     async fn writer(&self, _: WriterOptions) -> Result<Box<dyn Writer>> {
         Ok(Box::new(Lines { pending: Vec::new(), committed: self.committed.clone() }))
     }

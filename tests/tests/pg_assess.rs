@@ -364,7 +364,7 @@ async fn dropped(server: &Postgres) {
         fence.seal(run, &schema, "moving").await.unwrap();
         if run.as_str() == "one" {
             // Open, with its trigger still there: that must not close again.
-            fence.unseal(run, &schema).await.unwrap();
+            fence.unseal(run, &schema, 1).await.unwrap();
         }
     }
     drop_run(&config, &runs[0]).await.unwrap();

@@ -96,6 +96,8 @@ async fn what_a_fence_has_answered_outlives_its_server() {
         epoch: Epoch(7),
         target: "db2/shop".to_owned(),
         position: None,
+        leg: 1,
+        back: None,
         lease_until: 1,
     };
     fence.swap(run, None, Some(&record)).await.unwrap();
@@ -115,7 +117,7 @@ async fn what_a_fence_has_answered_outlives_its_server() {
     assert_eq!(fence.record(run).await.unwrap(), None, "no record");
 
     // As the side that opens.
-    fence.unseal(run, &home.schema).await.unwrap();
+    fence.unseal(run, &home.schema, 1).await.unwrap();
     home.crash().await;
     assert!(!home.sealed().await, "the target was opened");
     fence.seal(run, &home.schema, "not open yet").await.unwrap();

@@ -81,6 +81,8 @@ impl Home {
             epoch: Epoch(7),
             target: "db2/shop".to_owned(),
             position: None,
+            leg: 1,
+            back: None,
             lease_until: 1,
         }
     }
@@ -351,7 +353,7 @@ async fn a_seal_that_is_killed_is_whole_or_nothing() {
         }
         if record.as_ref() == Some(&new) {
             assert_eq!(triggers, "3");
-            home.fence.unseal(&home.run, &home.schema).await.unwrap();
+            home.fence.unseal(&home.run, &home.schema, 1).await.unwrap();
             home.fence.swap(&home.run, Some(&new), Some(&old)).await.unwrap();
         } else {
             assert_eq!((record.as_ref(), triggers.as_str()), (Some(&old), "0"));
@@ -375,7 +377,7 @@ async fn a_target_is_sealed_and_opened_again_and_again() {
             }
         }
         for _ in 0..2 {
-            home.fence.unseal(&home.run, &home.schema).await.unwrap();
+            home.fence.unseal(&home.run, &home.schema, 1).await.unwrap();
             home.database.execute("TRUNCATE \"App\".t, \"App\".p").await.unwrap();
             for write in WRITES {
                 home.database.execute(write).await.unwrap();
@@ -391,7 +393,7 @@ async fn opening_waits_for_no_lock_and_sealing_again_is_not_fooled() {
     home.fence.seal(&home.run, &home.schema, "it is being filled").await.unwrap();
     let reader = home.writer().await;
     reader.batch_execute("BEGIN; SELECT count(*) FROM \"App\".t, \"App\".p").await.unwrap();
-    tokio::time::timeout(PATIENCE, home.fence.unseal(&home.run, &home.schema)).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, home.fence.unseal(&home.run, &home.schema, 1)).await.unwrap().unwrap();
     // A reader is in the way of TRUNCATE with and without us.
     for write in WRITES.into_iter().filter(|write| !write.starts_with("TRUNCATE")) {
         home.database.execute(write).await.unwrap();
@@ -406,7 +408,7 @@ async fn opening_waits_for_no_lock_and_sealing_again_is_not_fooled() {
     home.fence.seal(&home.run, &home.schema, "again").await.unwrap();
     let error = old.batch_execute("DELETE FROM \"App\".t").await.unwrap_err();
     assert_eq!(error.code(), Some(&SqlState::READ_ONLY_SQL_TRANSACTION));
-    home.fence.unseal(&home.run, &home.schema).await.unwrap();
+    home.fence.unseal(&home.run, &home.schema, 1).await.unwrap();
     let triggers = "SELECT count(*) FROM pg_trigger WHERE tgname = 'zdm_seal'";
     assert_eq!(home.database.value(triggers).await.unwrap(), "0");
 }
@@ -419,7 +421,7 @@ async fn a_hold_removes_an_open_seal_so_that_sealing_waits_for_no_reader() {
     let reader = home.writer().await;
     let read = "BEGIN; SELECT count(*) FROM \"App\".t, \"App\".p";
     reader.batch_execute(read).await.unwrap();
-    home.fence.unseal(&home.run, &home.schema).await.unwrap();
+    home.fence.unseal(&home.run, &home.schema, 1).await.unwrap();
     let triggers = "SELECT count(*) FROM pg_trigger WHERE tgname = 'zdm_seal'";
     assert_ne!(home.database.value(triggers).await.unwrap(), "0");
     // While it reads, the hold is not had; and it is told who is in the way.

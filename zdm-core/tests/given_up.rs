@@ -57,6 +57,10 @@ impl Sink for Stuck {
         if step == Step::Ready { Err(lost()) } else { Ok(()) }
     }
 
+    async fn adopt(&self, run: &RunName, schema: &Schema) -> Result<()> {
+        self.inner.adopt(run, schema).await
+    }
+
     async fn writer(&self, options: WriterOptions) -> Result<Box<dyn Writer>> {
         let inner = self.inner.writer(options).await?;
         Ok(Box::new(Watched { inner, ready: Arc::clone(&self.ready), wrong: Arc::clone(&self.wrong) }))

@@ -11,7 +11,8 @@
 //! * a *seal* is the row saying so. The seal of a cutover and the record of
 //!   the switch are committed in one transaction, the hold's own.
 //!
-//! The run's own writers set `@zdm_run` to the run's name and are let through.
+//! The writers of a run and of its way back set `@zdm_run` to the pair's name,
+//! and are let through.
 //!
 //! Table locks would also do for the hold, but taken one by one they deadlock
 //! with transactions that write several tables, and the server then fails the
@@ -37,7 +38,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
 use zdm_core::Result;
-use zdm_core::connect::{Fence, Hold, HoldOptions, RunName, SwitchRecord};
+use zdm_core::connect::{Fence, Hold, HoldOptions, RunName, SwitchRecord, left_since};
 use zdm_core::schema::Schema;
 
 pub(crate) use self::seal::{is_trigger_of_ours, triggers_of};
@@ -115,13 +116,19 @@ impl Fence for MySqlFence {
         Ok(())
     }
 
-    async fn unseal(&self, run: &RunName, schema: &Schema) -> Result<()> {
+    async fn unseal(&self, run: &RunName, schema: &Schema, leg: u32) -> Result<()> {
         let mut session = self.session().await?;
         let ours = self.config.schema();
-        if seal::exists(&mut session, ours).await? {
-            seal::put(&mut session, ours, run, schema, false, "").await?;
-            seal::disarm(&mut session, run, schema).await;
+        if !seal::exists(&mut session, ours).await? {
+            return Ok(());
         }
+        session.query_drop("START TRANSACTION").await.during("fence.unseal")?;
+        if record::leg(&mut session, ours, &run.other()).await?.is_some_and(|since| since > leg) {
+            return Err(left_since(leg));
+        }
+        seal::put(&mut session, ours, run, schema, false, "").await?;
+        session.query_drop("COMMIT").await.during("fence.unseal")?;
+        seal::disarm(&mut session, run, schema).await;
         Ok(())
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use zdm_core::connect::{Changes, RunName, Shapes, Snapshot, Source, SourceCapabilities, StreamOptions};
+use zdm_core::connect::{
+    Changes, LogEnd, RunName, Shapes, Snapshot, Source, SourceCapabilities, StreamOptions,
+};
 use zdm_core::schema::{Schema, Selection, Shape, TableName};
 use zdm_core::{Identity, Position, Result};
 
@@ -78,7 +80,16 @@ impl Source for MySqlSource {
         capabilities.fence = Some(&self.fence);
         capabilities.sequences = Some(&self.sequences);
         capabilities.shapes = Some(self);
+        capabilities.log_end = Some(self);
         capabilities
+    }
+}
+
+/// A commit is in the set of executed transactions when it is acknowledged.
+#[async_trait]
+impl LogEnd for MySqlSource {
+    async fn log_end(&self) -> Result<Position> {
+        start::log_end(&self.config).await
     }
 }
 

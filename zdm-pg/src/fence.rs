@@ -3,8 +3,8 @@
 //! A *hold* is a table lock (`SHARE ROW EXCLUSIVE`) in a transaction that
 //! stays open: it waits for the transactions in flight, makes later writers
 //! wait, leaves readers alone, and falls with its session. A *seal* is a
-//! trigger on each table, which refuses every writer but the run's own: those
-//! set `zdm.run` to the run's name. The seal of a cutover is made in the
+//! trigger on each table, which refuses every writer but those of the run and
+//! of its way back, which set `zdm.run` to the pair's name. The seal of a cutover is made in the
 //! hold's own transaction together with the record that says so, so there is
 //! no moment between the two.
 //!
@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use zdm_core::Result;
-use zdm_core::connect::{Fence, Hold, HoldOptions, RunName, SwitchRecord};
+use zdm_core::connect::{Fence, Hold, HoldOptions, RunName, SwitchRecord, left_since};
 use zdm_core::schema::Schema;
 
 use crate::config::PgConfig;
@@ -148,9 +148,15 @@ impl Fence for PgFence {
         transaction.commit().await.during("fence.seal")
     }
 
-    async fn unseal(&self, run: &RunName, schema: &Schema) -> Result<()> {
+    async fn unseal(&self, run: &RunName, schema: &Schema, leg: u32) -> Result<()> {
         let mut session = self.session().await?;
+        // First the seals, then the record: a seal of a later leg either came
+        // behind the first look and has another number, or the record says so.
         let tables = tables::find(&*session, schema).await?;
+        let since = record::read(&*session, self.config.schema(), &run.other()).await?;
+        if since.is_some_and(|record| record.leg > leg) {
+            return Err(left_since(leg));
+        }
         if seal::open(&mut session, self.config.schema(), run, &tables).await? {
             seal::sweep(&mut session, &tables).await;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use zdm_core::connect::{
-    Changes, Claim, RunName, Shapes, Snapshot, Source, SourceCapabilities, StreamOptions,
+    Changes, Claim, LogEnd, RunName, Shapes, Snapshot, Source, SourceCapabilities, StreamOptions,
 };
 use zdm_core::schema::{Schema, Selection, Shape, TableName};
 use zdm_core::{Identity, Position, Result};
@@ -89,6 +89,7 @@ impl Source for PgSource {
         capabilities.sequences = Some(&self.sequences);
         capabilities.shapes = Some(self);
         capabilities.claim = Some(self);
+        capabilities.log_end = Some(self);
         capabilities
     }
 }
@@ -97,6 +98,13 @@ impl Source for PgSource {
 impl Shapes for PgSource {
     async fn shapes(&self, selection: &Selection) -> Result<BTreeMap<TableName, Shape>> {
         schema::shapes(&self.config, selection).await
+    }
+}
+
+#[async_trait]
+impl LogEnd for PgSource {
+    async fn log_end(&self) -> Result<Position> {
+        snapshot::point::log_end(&self.config).await.map(Position::from)
     }
 }
 

@@ -78,7 +78,7 @@ async fn a_seal_that_is_given_up_is_whole_or_nothing() {
                 break;
             }
             let now = home.fence.record(&home.run).await.unwrap();
-            home.fence.unseal(&home.run, &home.schema).await.unwrap();
+            home.fence.unseal(&home.run, &home.schema, 1).await.unwrap();
             home.fence.swap(&home.run, now.as_ref(), None).await.unwrap();
         }
         assert!(!home.is_open().await);

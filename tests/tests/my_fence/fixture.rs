@@ -99,6 +99,8 @@ impl Home {
             epoch: Epoch(7),
             target: "db2/shop".to_owned(),
             position: None,
+            leg: 1,
+            back: None,
             lease_until: 1,
         }
     }

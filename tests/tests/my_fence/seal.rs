@@ -99,7 +99,7 @@ async fn a_seal_outlasts_a_crash_of_its_server() {
         home.server.start_again().await.unwrap();
         assert!(!home.is_open().await, "the seal is gone");
         assert_eq!(home.fence.record(&home.run).await.unwrap(), Some(home.switched()));
-        home.fence.unseal(&home.run, &home.schema).await.unwrap();
+        home.fence.unseal(&home.run, &home.schema, 1).await.unwrap();
         assert!(home.is_open().await);
     }
 }
@@ -111,8 +111,8 @@ async fn a_target_is_sealed_and_opened_again_and_again() {
             home.fence.seal(&home.run, &home.schema, "it is being filled").await.unwrap();
             home.fence.seal(&home.run, &home.schema, "it is being filled").await.unwrap();
             assert!(!home.is_open().await);
-            home.fence.unseal(&home.run, &home.schema).await.unwrap();
-            home.fence.unseal(&home.run, &home.schema).await.unwrap();
+            home.fence.unseal(&home.run, &home.schema, 1).await.unwrap();
+            home.fence.unseal(&home.run, &home.schema, 1).await.unwrap();
             assert!(home.is_open().await);
         }
         // A reader that keeps a table open keeps nobody from being let in.
@@ -120,7 +120,7 @@ async fn a_target_is_sealed_and_opened_again_and_again() {
         let mut reader = home.writer().await;
         reader.query_drop("BEGIN").await.unwrap();
         let _: Vec<i32> = reader.query("SELECT id FROM t").await.unwrap();
-        home.fence.unseal(&home.run, &home.schema).await.unwrap();
+        home.fence.unseal(&home.run, &home.schema, 1).await.unwrap();
         assert!(home.is_open().await, "an open seal's trigger refuses writers");
     }
 }

@@ -80,8 +80,8 @@ async fn nobody_else_writes_to_a_target(harness: &dyn Harness) -> Verdict {
     ensure!(stray.is_err(), "a stray writer wrote to the target of a run");
     // The run's own writers pass, truncates included.
     target.apply(ITEMS, &[edits([Edit::Truncate, Edit::Insert(row(2, "ours"))])]).await?;
-    fence.unseal(&target.run, &target.schema).await?;
-    fence.unseal(&target.run, &target.schema).await?;
+    fence.unseal(&target.run, &target.schema, 1).await?;
+    fence.unseal(&target.run, &target.schema, 1).await?;
     target.db.run(&[Statement::Insert(ITEMS, row(3, "the application"))]).await?;
     target.holds(vec![row(2, "ours"), row(3, "the application")]).await
 }

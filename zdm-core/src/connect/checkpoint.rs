@@ -22,7 +22,31 @@ impl RunName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The run that leads the other way: `shop` and `shop_back` are each
+    /// other's.
+    #[must_use]
+    pub fn other(&self) -> Self {
+        match self.0.strip_suffix(BACK) {
+            Some(there) => Self(there.to_owned()),
+            None => Self(format!("{}{BACK}", self.0)),
+        }
+    }
+
+    /// The name that both directions share. Seals and holds bear it, so that
+    /// either direction's writers get through them.
+    pub fn pair(&self) -> &str {
+        self.0.strip_suffix(BACK).unwrap_or(&self.0)
+    }
+
+    /// Whether it leads back to where a run came from.
+    pub fn leads_back(&self) -> bool {
+        self.0.ends_with(BACK)
+    }
 }
+
+/// What the name of a run that leads back ends with.
+const BACK: &str = "_back";
 
 impl Default for RunName {
     /// `main`.
@@ -293,6 +317,14 @@ pub trait Checkpoint: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_and_its_way_back_are_a_pair() {
+        let there: RunName = "shop".parse().unwrap();
+        let back = there.other();
+        assert_eq!((back.as_str(), back.pair(), back.leads_back()), ("shop_back", "shop", true));
+        assert_eq!((back.other(), there.pair(), there.leads_back()), (there.clone(), "shop", false));
+    }
 
     #[test]
     fn run_names_fit_every_server() {

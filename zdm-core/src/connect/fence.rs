@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Epoch, RunName};
 use crate::schema::Schema;
-use crate::{Position, Result};
+use crate::{Error, ErrorKind, Position, Result};
 
 /// Where a cutover stands, as the database that is *left* says it. This
 /// record decides; all else is derived from it.
@@ -38,15 +38,32 @@ pub struct SwitchRecord {
     pub target: String,
     /// The last position of the source before the switch.
     pub position: Option<Position>,
+    /// How often the pair of runs has been switched with this one: 1 for the
+    /// first, 2 for the way back from it. Of two records that say
+    /// [`Switched`](SwitchState::Switched), one in each database, the higher
+    /// one tells where the data is.
+    pub leg: u32,
+    /// Where the next leg begins in the log of the database that is switched
+    /// to; `None` where nothing leads back.
+    pub back: Option<Position>,
     /// Until when the process that drives it speaks for itself, in
     /// milliseconds since 1970 by the database's clock.
     pub lease_until: i64,
 }
 
+impl SwitchRecord {
+    /// Whether it tells of a switch that came before leg `leg`.
+    pub fn is_history(&self, leg: u32) -> bool {
+        self.state == SwitchState::Switched && self.leg < leg
+    }
+}
+
 /// Keeps writers out of the tables of a run.
 ///
 /// A *hold* is up as long as its session lives; a *seal* outlasts every
-/// session. Both let the run's own writers through.
+/// session. Both let the writers of the run through, and those of the run that
+/// leads the [other way](RunName::other): what they share is the
+/// [pair's](RunName::pair) name.
 #[async_trait]
 pub trait Fence: Send + Sync {
     /// The database's clock in milliseconds since 1970: leases are counted by
@@ -100,11 +117,27 @@ pub trait Fence: Send + Sync {
     /// When the database fails or a right is missing.
     async fn seal(&self, run: &RunName, schema: &Schema, reason: &str) -> Result<()>;
 
-    /// Removes the seal from the tables, in one transaction. Idempotent.
+    /// Removes the seal from the tables, in one transaction, for the switch
+    /// that was leg `leg`. Idempotent.
     ///
     /// # Errors
-    /// When the database fails.
-    async fn unseal(&self, run: &RunName, schema: &Schema) -> Result<()>;
+    /// `Fenced` when this database has been left since: when the record that
+    /// it keeps of the [other direction](RunName::other) is of a higher leg.
+    /// A seal that came since stays then, whoever asks and however late. When
+    /// the database fails.
+    async fn unseal(&self, run: &RunName, schema: &Schema, leg: u32) -> Result<()>;
+}
+
+/// What [`Fence::unseal`] says when a switch of a higher leg has left the
+/// database.
+pub fn left_since(leg: u32) -> Error {
+    Error::new(
+        ErrorKind::Fenced,
+        "the tables have been left again since the switch that would open them: look which side is active, \
+         and let the newer process go on alone",
+    )
+    .with("leg", leg)
+    .during("fence.unseal")
 }
 
 /// How a hold is taken.

@@ -11,7 +11,7 @@
 //! | [`Sink`] | tables made in [steps](Step), [`Writer`]s, its own [`Checkpoint`] |
 //! | [`Writer`] | rows and progress made durable in one transaction |
 //! | [`Checkpoint`] | how far a run has come, compare-and-swap |
-//! | [`Assess`], [`Claim`], [`Fence`], [`Sequences`], [`Shapes`] | capabilities: what an engine may lack |
+//! | [`Assess`], [`Claim`], [`Fence`], [`LogEnd`], [`Sequences`], [`Shapes`] | capabilities: what an engine may lack |
 //!
 //! Start at [`Source`] to read from a new engine and at [`Sink`] to write to
 //! one; `zdm_core::memory` is a complete connector of both kinds to learn
@@ -21,6 +21,7 @@ mod assess;
 mod checkpoint;
 mod claim;
 mod fence;
+mod log_end;
 mod sequences;
 mod shapes;
 mod sink;
@@ -32,7 +33,8 @@ pub use checkpoint::{
     Checkpoint, ChunkDone, ChunkId, ChunkRecord, Epoch, Phase, Progress, Record, RunName, State,
 };
 pub use claim::Claim;
-pub use fence::{Fence, Hold, HoldOptions, SwitchRecord, SwitchState};
+pub use fence::{Fence, Hold, HoldOptions, SwitchRecord, SwitchState, left_since};
+pub use log_end::LogEnd;
 pub use sequences::{SequenceValue, Sequences};
 pub use shapes::Shapes;
 pub use sink::{Purpose, Reread, Sink, SinkCapabilities, Step, Writer, WriterOptions};

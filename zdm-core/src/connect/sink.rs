@@ -28,14 +28,27 @@ pub trait Sink: Send + Sync {
     /// again after a kill, and finds some or all of it done.
     ///
     /// One way leads back: [`Step::Finished`] on tables that are
-    /// [`Ready`](Step::Ready) disables the triggers and removes the foreign
-    /// keys again, since a cutover that was given up goes back to following.
+    /// [`Ready`](Step::Ready) or [`Validated`](Step::Validated) disables the
+    /// triggers and removes the foreign keys again, since a cutover that was
+    /// given up goes back to following, and the way back of a switch follows
+    /// into tables that an application has worked on.
     ///
     /// # Errors
     /// `Conflict` at [`Step::Bare`] when a table is already there and holds
     /// rows, or has another shape; `Permission`; `Rejected` when the rows
     /// break a constraint, naming it.
     async fn prepare(&self, run: &RunName, schema: &Schema, step: Step) -> Result<()>;
+
+    /// Takes tables as the run's own with the rows that they hold: those of a
+    /// database that was a source, and is followed back into. Changes none of
+    /// them. Idempotent; behind it they can be [prepared](Self::prepare).
+    ///
+    /// # Errors
+    /// `Conflict` when a table is not there, has another shape, belongs to
+    /// another run, or has what would change or refuse rows that arrive and
+    /// what `schema` does not know of; `Unsupported` where the sink cannot be
+    /// followed back into.
+    async fn adopt(&self, run: &RunName, schema: &Schema) -> Result<()>;
 
     /// Opens a writer: one connection, one transaction at a time.
     ///

@@ -1,10 +1,11 @@
 //! The database itself: tables, transactions, and the levers that tests pull.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use smol_str::format_smolstr;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::faults::{Faults, Point};
 use super::position::Lsn;
@@ -23,6 +24,9 @@ pub struct MemoryDatabase {
     state: Arc<Mutex<State>>,
     changed: watch::Sender<u64>,
     faults: Faults,
+    /// When its clock began, which then goes with the runtime's: it stands
+    /// still and leaps where a test's time does.
+    born: (SystemTime, Instant),
 }
 
 impl Default for MemoryDatabase {
@@ -35,7 +39,12 @@ impl MemoryDatabase {
     /// A database with no tables, unlike every other.
     pub fn new() -> Self {
         let state = State { id: fastrand::u64(..), next_xid: 1, ..State::default() };
-        Self { state: Arc::new(Mutex::new(state)), changed: watch::Sender::new(0), faults: Faults::default() }
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            changed: watch::Sender::new(0),
+            faults: Faults::default(),
+            born: (SystemTime::now(), Instant::now()),
+        }
     }
 
     /// This database as a source.
@@ -46,6 +55,11 @@ impl MemoryDatabase {
     /// This database as a sink.
     pub fn sink(&self) -> MemorySink {
         MemorySink::new(self.clone())
+    }
+
+    /// What its clock says.
+    pub(super) fn clock(&self) -> SystemTime {
+        self.born.0 + self.born.1.elapsed()
     }
 
     /// What makes its calls fail.

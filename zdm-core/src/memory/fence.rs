@@ -15,7 +15,7 @@ use crate::{Error, ErrorKind, Position, Result};
 #[async_trait]
 impl Fence for MemoryDatabase {
     async fn now(&self) -> Result<i64> {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let since = self.clock().duration_since(std::time::UNIX_EPOCH);
         let since =
             since.map_err(|e| Error::new(ErrorKind::Other, "the clock is before 1970").caused_by(e))?;
         i64::try_from(since.as_millis())
@@ -80,11 +80,14 @@ impl Fence for MemoryDatabase {
         outcome.answer(())
     }
 
-    async fn unseal(&self, run: &RunName, schema: &Schema) -> Result<()> {
+    async fn unseal(&self, run: &RunName, schema: &Schema, leg: u32) -> Result<()> {
         let outcome = self.hit(Point::Fence).await?;
         let mut state = self.lock();
+        if state.switches.get(&run.other()).is_some_and(|record| record.leg > leg) {
+            return Err(crate::connect::left_since(leg));
+        }
         for table in &schema.tables {
-            if state.seals.get(&table.name).is_some_and(|seal| seal.run == *run) {
+            if state.seals.get(&table.name).is_some_and(|seal| seal.run.pair() == run.pair()) {
                 state.seals.remove(&table.name);
             }
         }
@@ -196,8 +199,10 @@ fn seal(state: &mut State, run: &RunName, tables: impl IntoIterator<Item = Table
 
 /// Transactions that have written to the tables, other than the run's own.
 fn under_way(state: &State, run: &RunName, tables: &BTreeSet<TableName>) -> Vec<String> {
-    let others =
-        state.active.iter().filter(|(_, active)| active.run.as_ref().is_none_or(|(of, _)| of != run));
+    let others = state
+        .active
+        .iter()
+        .filter(|(_, active)| active.run.as_ref().is_none_or(|(of, _)| of.pair() != run.pair()));
     let writers = others.filter(|(_, active)| active.touched.keys().any(|table| tables.contains(table)));
     writers.map(|(xid, _)| xid.to_string()).collect()
 }

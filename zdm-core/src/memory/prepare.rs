@@ -80,8 +80,8 @@ fn create(state: &mut State, table: &Table) {
 /// Builds what the steps up to `step` add.
 fn raise(state: &mut State, table: &Table, step: Step) -> Result<()> {
     let stored = state.stored(&table.name)?;
-    // `Finished` leads back from `Ready`.
-    if stored.step >= step && (stored.step, step) != (Step::Ready, Step::Finished) {
+    // `Finished` leads back from what is beyond it.
+    if stored.step >= step && step != Step::Finished {
         return Ok(());
     }
     let mut next = stored.clone();

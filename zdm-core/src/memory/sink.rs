@@ -41,6 +41,16 @@ impl Sink for MemorySink {
         outcome.answer(())
     }
 
+    async fn adopt(&self, _: &RunName, schema: &Schema) -> Result<()> {
+        let outcome = self.db.hit(Point::Prepare).await?;
+        let state = self.db.lock();
+        for table in &schema.tables {
+            prepare::check_columns(&state.stored(&table.name)?.table, table)?;
+        }
+        drop(state);
+        outcome.answer(())
+    }
+
     async fn writer(&self, options: WriterOptions) -> Result<Box<dyn Writer>> {
         self.db.hit(Point::Writer).await?.answer(())?;
         Ok(Box::new(MemoryWriter::open(&self.db, options)?))

@@ -12,7 +12,7 @@ use super::row::weight;
 use super::snapshot::MemorySnapshot;
 use super::state::Slot;
 use super::stream;
-use crate::connect::{Changes, Claim, RunName, Snapshot, Source, SourceCapabilities, StreamOptions};
+use crate::connect::{Changes, Claim, LogEnd, RunName, Snapshot, Source, SourceCapabilities, StreamOptions};
 use crate::schema::{Schema, Selection, Sequence, Table};
 use crate::{Error, ErrorKind, Identity, Position, Result};
 
@@ -107,6 +107,7 @@ impl Source for MemorySource {
             sequences: Some(&self.db),
             shapes: None,
             claim: Some(self),
+            log_end: Some(self),
         }
     }
 }
@@ -119,6 +120,20 @@ impl Claim for MemorySource {
 
     async fn claim(&self, run: &RunName, target: &str) -> Result<String> {
         Ok(self.db.lock().claims.entry(run.clone()).or_insert_with(|| target.to_owned()).clone())
+    }
+}
+
+#[async_trait]
+impl LogEnd for MemorySource {
+    async fn log_end(&self) -> Result<Position> {
+        let outcome = self.db.hit(Point::Fence).await?;
+        let end = {
+            let mut state = self.db.lock();
+            state.flushed = state.end;
+            state.end
+        };
+        self.db.notify();
+        outcome.answer(end.into())
     }
 }
 

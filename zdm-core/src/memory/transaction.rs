@@ -331,8 +331,9 @@ impl MemoryTransaction {
     /// Who must end before we may have it.
     fn blocker(&self, state: &State, table: &TableName, lock: &Lock<'_>) -> Option<Blocker> {
         let inside = state.active.get(&self.xid).is_some_and(|ours| ours.touched.contains_key(table));
-        let held =
-            |hold: &super::state::Held| hold.tables.contains(table) && Some(&hold.run) != self.run.as_ref();
+        let held = |hold: &super::state::Held| {
+            hold.tables.contains(table) && self.run.as_ref().is_none_or(|run| run.pair() != hold.run.pair())
+        };
         if !inside && state.holds.values().any(held) {
             return Some(Blocker::Hold);
         }
@@ -350,7 +351,7 @@ impl MemoryTransaction {
 
     fn check_seal(&self, state: &State, table: &TableName) -> Result<()> {
         match state.seals.get(table) {
-            Some(seal) if self.run.as_ref() != Some(&seal.run) => {
+            Some(seal) if self.run.as_ref().is_none_or(|run| run.pair() != seal.run.pair()) => {
                 Err(Error::new(ErrorKind::Permission, seal.reason.clone()).with("table", table))
             }
             _ => Ok(()),

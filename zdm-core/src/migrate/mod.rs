@@ -31,9 +31,49 @@
 //! | catching up | all chunks, the keys, the points that each chunk has seen |
 //! | following | all indexes and constraints but foreign keys |
 //! | switched | the source's seal and the record that says so |
+//!
+//! # Back again
+//!
+//! A migration that is built with a [way back](Builder::way_back) can be
+//! switched to and fro without losing what was written meanwhile. Each switch
+//! is a *leg*, and legs alternate: there, back, there. [`Migration::back`] is
+//! the other direction, and its cutover is the rollback.
+//!
+//! ```no_run
+//! # async fn example(
+//! #     (old, new): (
+//! #         impl zdm_core::connect::Source + Clone + 'static,
+//! #         impl zdm_core::connect::Source + Clone + 'static,
+//! #     ),
+//! #     (into_new, into_old): (
+//! #         impl zdm_core::connect::Sink + 'static,
+//! #         impl zdm_core::connect::Sink + 'static,
+//! #     ),
+//! #     (to_new, to_old): (
+//! #         std::sync::Arc<dyn zdm_core::gate::GateControl>,
+//! #         std::sync::Arc<dyn zdm_core::gate::GateControl>,
+//! #     ),
+//! # ) -> zdm_core::Result<()> {
+//! use tokio_util::sync::CancellationToken;
+//! use zdm_core::migrate::Migration;
+//! use zdm_core::migrate::cutover::CutoverOptions;
+//!
+//! let migration = Migration::between(old, into_new).way_back(new, into_old).build()?;
+//! let mut running = migration.start(CancellationToken::new());
+//! running.followed().await?;
+//! running.cutover(to_new, CutoverOptions::default()).await?; // the application is at the new side
+//!
+//! let back = migration.back().expect("it was built with a way back");
+//! let mut running = back.start(CancellationToken::new()); // the old side follows
+//! running.followed().await?;
+//! running.cutover(to_old, CutoverOptions::default()).await?; // rolled back, nothing lost
+//! # Ok(())
+//! # }
+//! ```
 
 mod attempt;
 pub mod cutover;
+mod leg;
 mod options;
 mod request;
 mod running;
@@ -47,6 +87,8 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use leg::Other;
+pub use leg::Side;
 pub use options::{Builder, Options};
 pub use request::{Requested, Requests};
 pub use running::{Outcome, Running, Until};
@@ -54,6 +96,7 @@ pub use running::{Outcome, Running, Until};
 use crate::connect::{Checkpoint, Finding, Role, Sink, Source};
 use crate::pipeline::{Converting, Transform};
 use crate::run::{Durable, Status, StatusHandle, Throttle};
+use crate::schema::Selection;
 use crate::schema::conversion::Report;
 use crate::{Error, ErrorKind, Result, connect};
 
@@ -61,6 +104,7 @@ use crate::{Error, ErrorKind, Result, connect};
 #[derive(Clone)]
 pub struct Migration {
     plan: Arc<Plan>,
+    back: Option<Arc<Plan>>,
 }
 
 /// What a migration is made of, shared by everything that runs for it.
@@ -77,6 +121,10 @@ pub(crate) struct Plan {
     /// Whether rows that are there are copied before changes are followed.
     pub(crate) copy: bool,
     pub(crate) options: Options,
+    /// The run that leads the other way, if there is one.
+    pub(crate) other: Option<Other>,
+    /// The tables of a leg behind a switch: those of the leg before.
+    pub(crate) moved: Mutex<Option<Selection>>,
     pub(crate) throttle: Throttle,
     pub(crate) status: StatusHandle,
     pub(crate) durable: Durable,
@@ -97,8 +145,27 @@ impl Migration {
         Builder::new(source, sink, true)
     }
 
-    pub(crate) fn from_plan(plan: Plan) -> Self {
-        Self { plan: Arc::new(plan) }
+    pub(crate) fn from_plan(plan: Plan, back: Option<Plan>) -> Self {
+        Self { plan: Arc::new(plan), back: back.map(Arc::new) }
+    }
+
+    /// The way back of a switch, as a migration of its own: started behind the
+    /// switch it brings what is written at the target to the source, which
+    /// stays sealed, and its cutover makes the source the active side again,
+    /// with the same guarantees and the same pause. Behind that the run itself
+    /// goes on from there. `None` where it was [built](Builder::way_back)
+    /// without one.
+    pub fn back(&self) -> Option<Self> {
+        let back = self.back.as_ref()?;
+        Some(Self { plan: Arc::clone(back), back: Some(Arc::clone(&self.plan)) })
+    }
+
+    /// Which side the records in both databases say is the active one.
+    ///
+    /// # Errors
+    /// When either cannot be asked.
+    pub async fn side(&self) -> Result<Side> {
+        self.plan.side().await
     }
 
     /// What stands in the way of the run, the worst first. Changes nothing.
@@ -182,13 +249,14 @@ impl Migration {
 impl Plan {
     /// The tables of the run at the source; a run of no table is a mistake.
     pub(crate) async fn describe(&self) -> Result<crate::schema::Schema> {
-        let schema = self.source.describe(&self.options.tables).await?;
+        let tables = self.tables();
+        let schema = self.source.describe(&tables).await?;
         if schema.tables.is_empty() {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 "no table matches: check the patterns and the rights to see it",
             )
-            .with("patterns", self.options.tables.patterns().join(", ")));
+            .with("patterns", tables.patterns().join(", ")));
         }
         self.converting.open(&*self.sink, &schema).await?;
         Ok(schema)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Migration, Plan};
+use super::{Migration, Other, Plan};
 use crate::checkpoint::MemoryCheckpoint;
 use crate::connect::{Checkpoint, ChunkSize, RunName, Sink, Source};
 use crate::pipeline::{Converting, Identity, Transform};
@@ -52,6 +52,8 @@ pub struct Options {
     /// Where the data goes, for the error that a stray writer gets at the
     /// source after the switch: a host and database, never a password.
     pub target_name: String,
+    /// The same for the way back: where the data goes when it is rolled back.
+    pub source_name: String,
 }
 
 impl Default for Options {
@@ -69,6 +71,7 @@ impl Default for Options {
             max_rate: 0,
             retry: Retry::default(),
             target_name: "another database".to_owned(),
+            source_name: "the database that it came from".to_owned(),
         }
     }
 }
@@ -105,6 +108,8 @@ pub struct Builder {
     mapping: Mapping,
     checkpoint: Option<Arc<dyn Checkpoint>>,
     copy: bool,
+    way_back: Option<(Arc<dyn Source>, Arc<dyn Sink>)>,
+    staged: bool,
     options: Options,
 }
 
@@ -117,6 +122,8 @@ impl Builder {
             mapping: Mapping::new(),
             checkpoint: None,
             copy,
+            way_back: None,
+            staged: false,
             options: Options::default(),
         }
     }
@@ -125,6 +132,28 @@ impl Builder {
     #[must_use]
     pub fn through(mut self, stages: Arc<dyn Transform>) -> Self {
         self.stages = stages;
+        self.staged = true;
+        self
+    }
+
+    /// Gives the migration a way back: the target as a source, and the source
+    /// as a target. Each [cutover](super::cutover) then fixes where it begins,
+    /// and [`Migration::back`] follows it.
+    ///
+    /// Both databases must be of one engine, and the rows the same on both
+    /// sides: what stages or a mapping have changed has no way back yet. The
+    /// target must be set up as a source is, and the rights of a source and a
+    /// target are needed on both sides; the checks of each cutover say what is
+    /// missing.
+    #[must_use]
+    pub fn way_back(self, target: impl Source + 'static, source: impl Sink + 'static) -> Self {
+        self.way_back_shared(Arc::new(target), Arc::new(source))
+    }
+
+    /// The same, for connectors that are shared already.
+    #[must_use]
+    pub fn way_back_shared(mut self, target: Arc<dyn Source>, source: Arc<dyn Sink>) -> Self {
+        self.way_back = Some((target, source));
         self
     }
 
@@ -168,10 +197,14 @@ impl Builder {
     ///
     /// # Errors
     /// `Config` when an option cannot work, or when a checkpoint is given for
-    /// a sink that keeps its own (only that one is exactly once).
+    /// a sink that keeps its own (only that one is exactly once);
+    /// `Unsupported` for a way back that leads through stages or a mapping, or
+    /// to a place that keeps no progress.
     pub fn build(self) -> Result<Migration> {
         self.options.check()?;
         self.mapping.check()?;
+        self.check_name()?;
+        self.check_way_back()?;
         let own = self.sink.checkpoint();
         let own_checkpoint = own.is_some();
         let checkpoint = match (own, self.checkpoint) {
@@ -186,21 +219,97 @@ impl Builder {
             (None, None) => Arc::new(MemoryCheckpoint::default()),
         };
         let converting = Arc::new(Converting::new(self.stages, self.mapping));
-        Ok(Migration::from_plan(Plan {
-            source: self.source,
-            sink: self.sink,
-            stages: Arc::clone(&converting) as Arc<dyn Transform>,
-            converting,
-            checkpoint,
-            own_checkpoint,
-            copy: self.copy,
-            throttle: Throttle::new(self.options.max_rate),
-            status: StatusHandle::new(self.options.run.clone()),
-            durable: Durable::new(),
-            target: Mutex::new(None),
-            cutting_over: AtomicBool::new(false),
-            options: self.options,
-        }))
+        let back = match self.way_back {
+            None => None,
+            Some((source, sink)) => {
+                let kept = sink
+                    .checkpoint()
+                    .ok_or_else(|| no_way_back("the source keeps no progress as a target"))?;
+                Some((source, sink, kept))
+            }
+        };
+        let run = self.options.run.clone();
+        let other = back.as_ref().map(|(source, sink, kept)| Other {
+            run: run.other(),
+            source: Arc::clone(source),
+            sink: Arc::clone(sink),
+            checkpoint: Arc::clone(kept),
+        });
+        let way_back = back.map(|(source, sink, kept)| {
+            let target_name = self.options.source_name.clone();
+            let options = Options { run: run.other(), target_name, ..self.options.clone() };
+            let other = Other {
+                run,
+                source: Arc::clone(&self.source),
+                sink: Arc::clone(&self.sink),
+                checkpoint: Arc::clone(&checkpoint),
+            };
+            let nothing = Arc::new(Converting::new(Arc::new(Identity), Mapping::new()));
+            plan((source, sink, kept), nothing, (true, false), Some(other), options)
+        });
+        let ends = (self.source, self.sink, checkpoint);
+        let plan = plan(ends, converting, (own_checkpoint, self.copy), other, self.options);
+        Ok(Migration::from_plan(plan, way_back))
+    }
+
+    fn check_name(&self) -> Result<()> {
+        let run = &self.options.run;
+        if run.leads_back() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "a name that ends with _back is that of a way back: give the run another one",
+            )
+            .with("run", run));
+        }
+        Ok(())
+    }
+
+    fn check_way_back(&self) -> Result<()> {
+        if self.way_back.is_none() {
+            return Ok(());
+        }
+        if self.staged || self.mapping != Mapping::new() {
+            return Err(no_way_back("stages or a mapping change the rows on their way"));
+        }
+        if !self.copy {
+            return Err(no_way_back("a pipeline is not cut over"));
+        }
+        // It is kept where names of runs are.
+        self.options.run.other().as_str().parse::<RunName>().map(drop)
+    }
+}
+
+fn no_way_back(why: &str) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!("this migration has no way back, since {why}: build it without one"),
+    )
+}
+
+/// One direction.
+fn plan(
+    (source, sink, checkpoint): (Arc<dyn Source>, Arc<dyn Sink>, Arc<dyn Checkpoint>),
+    converting: Arc<Converting>,
+    (own_checkpoint, copy): (bool, bool),
+    other: Option<Other>,
+    options: Options,
+) -> Plan {
+    Plan {
+        source,
+        sink,
+        stages: Arc::clone(&converting) as Arc<dyn Transform>,
+        converting,
+        checkpoint,
+        own_checkpoint,
+        copy,
+        other,
+        moved: Mutex::new(None),
+        throttle: Throttle::new(options.max_rate),
+        status: StatusHandle::new(options.run.clone()),
+        durable: Durable::new(),
+        target: Mutex::new(None),
+        cutting_over: AtomicBool::new(false),
+        options,
     }
 }
 

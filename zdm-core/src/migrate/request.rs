@@ -123,9 +123,11 @@ impl Plan {
 
     async fn request_cutover(&self) -> Result<Requested> {
         let (fence, run) = (self.fence()?, &self.options.run);
+        let leg = self.due().await?.number;
         let now = fence.now().await?;
         let old = fence.record(run).await?;
         match &old {
+            Some(record) if record.is_history(leg) => {}
             Some(record) if record.state == SwitchState::Switched => {
                 return Ok(Requested::Switched(record.clone()));
             }
@@ -146,6 +148,8 @@ impl Plan {
             epoch: NOBODY,
             target: String::new(),
             position: None,
+            leg,
+            back: None,
             lease_until: after(now, TAKEN * 2),
         };
         fence.swap(run, old.as_ref(), Some(&asked)).await?;

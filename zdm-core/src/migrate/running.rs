@@ -158,6 +158,8 @@ impl Running {
             tracing::warn!(%error, "the stream of a run that has switched ended with an error");
         }
         self.plan.record_switch(&switch).await;
+        // For who waits for its end once more.
+        self.outcome = Some(Outcome::Switched { position: Some(switch.position.clone()) });
         Ok(switch)
     }
 }

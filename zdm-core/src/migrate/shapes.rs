@@ -48,9 +48,9 @@ impl Plan {
     /// The shapes of the selected tables, now.
     async fn shapes(&self) -> Result<BTreeMap<String, Shape>> {
         let Some(shapes) = self.source.capabilities().shapes else {
-            return Ok(of(&self.source.describe(&self.options.tables).await?));
+            return Ok(of(&self.source.describe(&self.tables()).await?));
         };
-        let shapes = shapes.shapes(&self.options.tables).await?;
+        let shapes = shapes.shapes(&self.tables()).await?;
         Ok(shapes.into_iter().map(|(name, shape)| (name.to_string(), shape)).collect())
     }
 

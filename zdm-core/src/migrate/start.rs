@@ -29,6 +29,10 @@ impl Plan {
     /// Raises the epoch of a run that is there, or creates it and prepares
     /// both sides. In the end the run is in phase `Copying` or later.
     pub(super) async fn begin(&self) -> Result<Start> {
+        let leg = self.due().await?;
+        if leg.from.is_some() {
+            self.take_over().await?;
+        }
         let known = match self.checkpoint.load(&self.options.run).await? {
             Some(_) => Some(self.checkpoint.raise(&self.options.run).await?),
             None => None,
@@ -37,13 +41,18 @@ impl Plan {
         let state = match known {
             Some(state) => {
                 state.record.source.expect(&self.source.identity().await?)?;
-                self.check_claim(state.record.phase).await?;
+                if leg.from.is_none() || state.record.start == leg.from {
+                    self.check_claim(state.record.phase).await?;
+                }
                 state
             }
             None => {
-                // First of all: a blocker says more than the error that it causes.
-                self.refuse_blockers(&source).await?;
-                self.check_claim(Phase::Preparing).await?;
+                // First of all: a blocker says more than the error that it
+                // causes. Behind a switch, the switch has looked.
+                if leg.from.is_none() {
+                    self.refuse_blockers(&source).await?;
+                    self.check_claim(Phase::Preparing).await?;
+                }
                 let mut record = Record::new(self.options.run.clone(), self.source.identity().await?);
                 record.tables = shapes::kept(&source);
                 self.checkpoint.create(&record).await?;
@@ -52,7 +61,12 @@ impl Plan {
         };
         let target = Arc::new(self.stages.schema(&source)?);
         *self.target.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&target));
-        let mut state = self.settle_cutover(state, &target).await?;
+        let mut state = self.settle_cutover(state, &target, leg.number).await?;
+        if Self::is_behind(&leg, &state) {
+            state = self.begin_leg(&leg, state, (&source, &target)).await?;
+        } else if state.record.phase != Phase::Switched {
+            self.release_way_back().await;
+        }
         // Behind the switch the old shapes no longer matter, and the target
         // must be opened whatever has become of the source.
         if state.record.phase != Phase::Switched
@@ -116,13 +130,14 @@ impl Plan {
     ///
     /// A cutover of this very process, during which the stream had to connect
     /// again, is none of those.
-    async fn settle_cutover(&self, mut state: State, target: &Schema) -> Result<State> {
+    async fn settle_cutover(&self, mut state: State, target: &Schema, leg: u32) -> Result<State> {
         if self.cutting_over.load(Ordering::Acquire) {
             return Ok(state);
         }
         let recovered = recover(Recover {
             run: &self.options.run,
             epoch: state.record.epoch,
+            leg,
             source: &*self.source,
             sink: &*self.sink,
             target_schema: target,

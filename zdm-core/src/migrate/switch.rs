@@ -23,13 +23,14 @@ impl Plan {
         let state = self.checkpoint.load(&run).await?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "there is no run of that name to cut over").with("run", &run)
         })?;
-        let source = Arc::new(self.source.describe(&self.options.tables).await?);
+        let leg = self.due().await?.number;
+        let source = Arc::new(self.source.describe(&self.tables()).await?);
         // DDL makes no rows: a table that was added, made anew or altered
         // while the run followed shows only here.
         shapes::unchanged(&state.record.tables, &source)?;
         let target = Arc::new(self.stages.schema(&source)?);
         let _cutting_over = CuttingOver::begin(&self.cutting_over, self.durable.turn())?;
-        Cutover::new(
+        let mut cutover = Cutover::new(
             run,
             state.record.epoch,
             (Arc::clone(&self.source), source),
@@ -37,11 +38,14 @@ impl Plan {
             Arc::clone(&self) as Arc<dyn Follower>,
         )
         .gate(gate)
-        .tables(self.options.tables.clone())
+        .leg(leg)
+        .tables(self.tables())
         .target(self.options.target_name.clone())
-        .options(options)
-        .run()
-        .await
+        .options(options);
+        if let Some(other) = &self.other {
+            cutover = cutover.way_back(other.run.clone(), Arc::clone(&other.source), Arc::clone(&other.sink));
+        }
+        cutover.run().await
     }
 
     /// Notes in the run's own record what the source's record has decided. If
@@ -66,15 +70,23 @@ impl Plan {
     /// of the target's seal is removed. Idempotent. A process that has run the
     /// migration asks the source for nothing: it may be gone by now.
     pub(super) async fn complete(&self) -> Result<()> {
+        let leg = self.due().await?;
+        if leg.from.is_some() {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "the switch was rolled back: nothing is left to complete",
+            )
+            .with("run", &self.options.run));
+        }
         let known = self.target.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let target = match known {
             Some(target) => target,
-            None => Arc::new(self.stages.schema(&self.source.describe(&self.options.tables).await?)?),
+            None => Arc::new(self.stages.schema(&self.source.describe(&self.tables()).await?)?),
         };
         self.status.phase(Phase::Switched, "validating foreign keys");
         self.sink.prepare(&self.options.run, &target, Step::Validated).await?;
         if let Some(fence) = self.sink.capabilities().fence {
-            fence.unseal(&self.options.run, &target).await?;
+            fence.unseal(&self.options.run, &target, leg.number).await?;
         }
         self.status.phase(Phase::Switched, "switched");
         Ok(())

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use crate::change::Batch;
 use crate::connect::{Checkpoint, Progress, RunName, Sink, SinkCapabilities, Step, Writer, WriterOptions};
 use crate::schema::Schema;
-use crate::{Engine, Identity, Result};
+use crate::{Engine, Error, ErrorKind, Identity, Result};
 
 type Function = dyn Fn(Batch) -> BoxFuture<'static, Result<()>> + Send + Sync;
 
@@ -42,6 +42,10 @@ impl Sink for Callback {
 
     async fn prepare(&self, _: &RunName, _: &Schema, _: Step) -> Result<()> {
         Ok(())
+    }
+
+    async fn adopt(&self, _: &RunName, _: &Schema) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "a callback is not followed back into"))
     }
 
     async fn writer(&self, _: WriterOptions) -> Result<Box<dyn Writer>> {

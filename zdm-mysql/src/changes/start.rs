@@ -126,6 +126,15 @@ pub(crate) async fn target_identity(config: &MySqlConfig) -> Result<Identity> {
     Ok(identity.with("server_id", server))
 }
 
+/// Where the log ends now: behind each commit that was acknowledged.
+///
+/// # Errors
+/// As [`here`].
+pub(crate) async fn log_end(config: &MySqlConfig) -> Result<Position> {
+    let mut control = Control::connect(config, "log_end").await?;
+    Ok((&here(&mut control).await?).into())
+}
+
 /// The place behind everything that is in the log now: its coordinates, and
 /// the GTIDs that the server counts as committed, where it does.
 ///

@@ -93,7 +93,7 @@ impl MySqlHold {
         let look = format!(
             "SELECT COUNT(*) FROM {} WHERE `run` = {} AND `side` IN ({}) AND `held` = {}",
             quote_table(&self.ours, "seal"),
-            quote_literal(self.run.as_str()),
+            quote_literal(self.run.pair()),
             seal::list(&self.schema),
             self.mark
         );

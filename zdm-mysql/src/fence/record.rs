@@ -15,7 +15,7 @@ pub(super) fn definition(ours: &str) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {} (`run` varchar(40) NOT NULL PRIMARY KEY, `state` varchar(20) NOT NULL, \
          `epoch` bigint unsigned NOT NULL, `target` varchar(1000) NOT NULL, `position` longtext, \
-         `lease_until` bigint NOT NULL)",
+         `lease_until` bigint NOT NULL, `leg` int unsigned NOT NULL, `back` longtext)",
         quote_table(ours, "switch")
     )
 }
@@ -24,7 +24,7 @@ pub(super) fn definition(ours: &str) -> String {
 pub(super) async fn read(session: &mut Control, ours: &str, run: &RunName) -> Result<Option<SwitchRecord>> {
     let read = "fence.record";
     let one = format!(
-        "SELECT `state`, `epoch`, `target`, `position`, `lease_until` FROM {} WHERE `run` = ?",
+        "SELECT `state`, `epoch`, `target`, `position`, `lease_until`, `leg`, `back` FROM {} WHERE `run` = ?",
         quote_table(ours, "switch")
     );
     let row: Option<Row> = match session.exec_first(one, (run.as_str(),)).await.during(read) {
@@ -39,8 +39,9 @@ pub(super) async fn read(session: &mut Control, ours: &str, run: &RunName) -> Re
         Err(error) => return Err(error),
     };
     let Some(row) = row else { return Ok(None) };
-    let row = mysql_async::from_row_opt::<(String, u64, String, Option<String>, i64)>(row);
-    let (state, epoch, target, position, lease_until) =
+    let row =
+        mysql_async::from_row_opt::<(String, u64, String, Option<String>, i64, u32, Option<String>)>(row);
+    let (state, epoch, target, position, lease_until, leg, back) =
         row.map_err(|_| protocol("the record of the cutover was changed by hand"))?;
     let state = state_of(&state).ok_or_else(|| {
         Error::new(
@@ -49,8 +50,24 @@ pub(super) async fn read(session: &mut Control, ours: &str, run: &RunName) -> Re
         )
         .with("state", &state)
     })?;
-    let position = position.map(|text| Position::new(ENGINE, text));
-    Ok(Some(SwitchRecord { run: run.clone(), state, epoch: Epoch(epoch), target, position, lease_until }))
+    let place = |text: Option<String>| text.map(|text| Position::new(ENGINE, text));
+    Ok(Some(SwitchRecord {
+        run: run.clone(),
+        state,
+        epoch: Epoch(epoch),
+        target,
+        position: place(position),
+        leg,
+        back: place(back),
+        lease_until,
+    }))
+}
+
+/// The leg of a record, which stays as it is until the transaction ends; `None`
+/// where there is none.
+pub(super) async fn leg(session: &mut Control, ours: &str, run: &RunName) -> Result<Option<u32>> {
+    let sql = format!("SELECT `leg` FROM {} WHERE `run` = ? LOCK IN SHARE MODE", quote_table(ours, "switch"));
+    session.exec_first(sql, (run.as_str(),)).await.during("fence.unseal")
 }
 
 /// Replaces the record if it is still `old`. A statement that meets another
@@ -70,20 +87,20 @@ pub(super) async fn swap(
     }
     let table = quote_table(ours, "switch");
     const IS: &str = "`state` = ? AND `epoch` = ? AND `target` = ? AND `position` <=> ? AND `lease_until` = ? \
-                      AND `run` = ?";
+                      AND `leg` = ? AND `back` <=> ? AND `run` = ?";
     let (sql, values) = match (old, new) {
         (None, None) => return Ok(()),
         (None, Some(new)) => (
             format!(
-                "INSERT INTO {table} (`state`, `epoch`, `target`, `position`, `lease_until`, `run`) \
-                 VALUES (?, ?, ?, ?, ?, ?)"
+                "INSERT INTO {table} (`state`, `epoch`, `target`, `position`, `lease_until`, `leg`, `back`, `run`) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
             ),
             values(new)?,
         ),
         (Some(old), Some(new)) => {
             let sql = format!(
                 "UPDATE {table} SET `state` = ?, `epoch` = ?, `target` = ?, `position` = ?, `lease_until` = ?, \
-                 `run` = ? WHERE {IS}"
+                 `leg` = ?, `back` = ?, `run` = ? WHERE {IS}"
             );
             (sql, [values(new)?, values(old)?].concat())
         }
@@ -110,8 +127,8 @@ pub(super) async fn swap(
 
 fn values(record: &SwitchRecord) -> Result<Vec<Param>> {
     // Parsed so that nothing but a position is ever written.
-    if let Some(position) = &record.position {
-        Point::of(position)?;
+    for place in record.position.iter().chain(&record.back) {
+        Point::of(place)?;
     }
     Ok(vec![
         Param::from(name(record.state)?),
@@ -119,6 +136,8 @@ fn values(record: &SwitchRecord) -> Result<Vec<Param>> {
         Param::from(record.target.as_str()),
         Param::from(record.position.as_ref().map(Position::as_str)),
         Param::from(record.lease_until),
+        Param::from(record.leg),
+        Param::from(record.back.as_ref().map(Position::as_str)),
         Param::from(record.run.as_str()),
     ])
 }

@@ -45,7 +45,7 @@ pub(crate) async fn triggers_of(
 ) -> Result<Vec<(String, String)>> {
     let mut rows = rows_of(ours);
     if let Some(run) = run {
-        let _ = write!(rows, "{} AND", quote_literal(run.as_str()));
+        let _ = write!(rows, "{} AND", quote_literal(run.pair()));
     }
     let all = format!(
         "SELECT TRIGGER_SCHEMA, TRIGGER_NAME FROM information_schema.TRIGGERS \
@@ -135,7 +135,7 @@ pub(super) async fn put(
         .map(|side| {
             format!(
                 "({}, {}, {}, {}, 0)",
-                quote_literal(run.as_str()),
+                quote_literal(run.pair()),
                 quote_literal(side),
                 u8::from(sealed),
                 quote_literal(&reason)
@@ -160,7 +160,7 @@ pub(super) async fn place(session: &mut Control, ours: &str, run: &RunName, sche
             "INSERT IGNORE INTO {} (`run`, `side`, `sealed`, `reason`, `held`) VALUES (?, ?, 0, '', 0)",
             quote_table(ours, "seal")
         );
-        session.exec_drop(place, (run.as_str(), side)).await.during("fence.seal")?;
+        session.exec_drop(place, (run.pair(), side)).await.during("fence.seal")?;
     }
     Ok(())
 }
@@ -222,7 +222,7 @@ pub(super) async fn disarm(session: &mut Control, run: &RunName, schema: &Schema
 /// A trigger's name: it must be the only one of its database, and say whose
 /// it is.
 fn trigger(event: &str, run: &RunName, table: &TableName) -> String {
-    let mut name = format!("{PREFIX}{}_{run}_{}", event.to_ascii_lowercase(), table.name);
+    let mut name = format!("{PREFIX}{}_{}_{}", event.to_ascii_lowercase(), run.pair(), table.name);
     if name.chars().count() > LONGEST {
         let mark = format!("_{:016x}", fnv(name.as_bytes()));
         name = name.chars().take(LONGEST - mark.len()).collect();
@@ -245,7 +245,7 @@ fn rows_of(ours: &str) -> String {
 }
 
 fn definition(ours: &str, run: &RunName, table: &TableName, event: &str, name: &str) -> String {
-    let run = quote_literal(run.as_str());
+    let run = quote_literal(run.pair());
     let look = format!("{}{run} AND `side` = {}", rows_of(ours), quote_literal(&table.schema));
     let mut sql = format!(
         "CREATE TRIGGER {} BEFORE {event} ON {} FOR EACH ROW ",

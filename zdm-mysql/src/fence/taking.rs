@@ -86,7 +86,7 @@ impl<'a> Taking<'a> {
             statements.push(format!(
                 "UPDATE {} SET `held` = {mark} WHERE `run` = {} AND `side` IN ({sides})",
                 quote_table(self.ours, "seal"),
-                quote_literal(self.run.as_str()),
+                quote_literal(self.run.pair()),
             ));
         }
         let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";

@@ -85,6 +85,16 @@ impl Sink for MySqlSink {
         prepare::prepare(&self.config, run, schema, step).await
     }
 
+    /// Triggers cannot be disabled here, and what the source has beside what
+    /// was moved would fire.
+    async fn adopt(&self, _: &RunName, _: &Schema) -> Result<()> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "a MySQL or MariaDB server cannot be followed back into yet: cut over without a way back",
+        )
+        .during("sink.adopt"))
+    }
+
     async fn writer(&self, options: WriterOptions) -> Result<Box<dyn Writer>> {
         let mut session = Session::open(&self.config, &options.run, purpose(options.purpose)).await?;
         // A writer of an old epoch is told now rather than at its commit.

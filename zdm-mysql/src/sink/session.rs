@@ -135,7 +135,7 @@ async fn settle(control: &mut Control, run: &RunName) -> Result<(bool, usize)> {
     // were at the source. Text is read in its column's own character set.
     for sql in [
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),
-        format!("SET @zdm_run = {}", quote_literal(run.as_str())),
+        format!("SET @zdm_run = {}", quote_literal(run.pair())),
         "SET SESSION foreign_key_checks = 0, unique_checks = 1, character_set_results = NULL, \
          sql_mode = CONCAT(@@sql_mode, ',ALLOW_INVALID_DATES')"
             .to_owned(),

@@ -1,5 +1,6 @@
 //! The record of a cutover, one row for each run.
 
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, GenericClient, Row};
 use zdm_core::connect::{Epoch, RunName, SwitchRecord, SwitchState};
 use zdm_core::{Error, ErrorKind, Position, Result};
@@ -17,7 +18,9 @@ pub(super) fn definition(ours: &str) -> String {
             epoch bigint NOT NULL,
             target text NOT NULL,
             position text,
-            lease_until bigint NOT NULL
+            lease_until bigint NOT NULL,
+            leg integer NOT NULL,
+            back text
         )",
         quote_table(ours, "switch")
     )
@@ -43,7 +46,9 @@ pub(super) async fn read<C: GenericClient + Sync>(
     if !there {
         return Ok(None);
     }
-    let sql = format!("SELECT run, state, epoch, target, position, lease_until FROM {table} WHERE run = $1");
+    let sql = format!(
+        "SELECT run, state, epoch, target, position, lease_until, leg, back FROM {table} WHERE run = $1"
+    );
     session.query_opt(&sql, &[&run.as_str()]).await.during("fence.record")?.map(|row| parse(&row)).transpose()
 }
 
@@ -59,14 +64,20 @@ fn parse(row: &Row) -> Result<SwitchRecord> {
         .during("fence.record")
     };
     let state = text(1)?;
-    let position = row.try_get::<_, Option<String>>(4).during("fence.record")?;
+    let place = |i| {
+        let text = row.try_get::<_, Option<String>>(i).during("fence.record")?;
+        text.map(|at| at.parse::<Lsn>().map(Position::from)).transpose()
+    };
+    let leg = row.try_get::<_, i32>(6).during("fence.record")?;
     Ok(SwitchRecord {
         run: text(0)?.parse()?,
         state: named(&state).ok_or_else(|| strange("state", &state))?,
         epoch: Epoch(number(2)?.try_into().map_err(|_| strange("epoch", &-1))?),
         target: text(3)?,
-        position: position.map(|at| at.parse::<Lsn>().map(Position::from)).transpose()?,
+        position: place(4)?,
         lease_until: number(5)?,
+        leg: leg.try_into().map_err(|_| strange("leg", &leg))?,
+        back: place(7)?,
     })
 }
 
@@ -107,52 +118,27 @@ pub(super) async fn swap<C: GenericClient + Sync>(
         }
     }
     const IS: &str = "run = $1 AND state = $2 AND epoch = $3 AND target = $4 \
-                      AND position IS NOT DISTINCT FROM $5 AND lease_until = $6";
+                      AND position IS NOT DISTINCT FROM $5 AND lease_until = $6 \
+                      AND leg = $7 AND back IS NOT DISTINCT FROM $8";
     let run = run.as_str();
     let done = match (old.map(Columns::of).transpose()?, new.map(Columns::of).transpose()?) {
         (None, None) => return Ok(()),
         (None, Some(new)) => {
             let sql = format!(
-                "INSERT INTO {table} (run, state, epoch, target, position, lease_until) \
-                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING"
+                "INSERT INTO {table} (run, state, epoch, target, position, lease_until, leg, back) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING"
             );
-            let Columns { state, epoch, target, position, lease } = &new;
-            session.execute(&sql, &[&run, state, epoch, target, position, lease]).await
+            session.execute(&sql, &new.behind(&[&run])).await
         }
         (Some(old), Some(new)) => {
             let sql = format!(
-                "UPDATE {table} SET state = $7, epoch = $8, target = $9, position = $10, lease_until = $11 \
-                 WHERE {IS}"
+                "UPDATE {table} SET state = $9, epoch = $10, target = $11, position = $12, lease_until = $13, \
+                 leg = $14, back = $15 WHERE {IS}"
             );
-            let Columns { state, epoch, target, position, lease } = &old;
-            let n = &new;
-            session
-                .execute(
-                    &sql,
-                    &[
-                        &run,
-                        state,
-                        epoch,
-                        target,
-                        position,
-                        lease,
-                        &n.state,
-                        &n.epoch,
-                        &n.target,
-                        &n.position,
-                        &n.lease,
-                    ],
-                )
-                .await
+            session.execute(&sql, &new.behind(&old.behind(&[&run]))).await
         }
         (Some(old), None) => {
-            let Columns { state, epoch, target, position, lease } = &old;
-            session
-                .execute(
-                    &format!("DELETE FROM {table} WHERE {IS}"),
-                    &[&run, state, epoch, target, position, lease],
-                )
-                .await
+            session.execute(&format!("DELETE FROM {table} WHERE {IS}"), &old.behind(&[&run])).await
         }
     };
     match done.during("fence.swap")? {
@@ -173,13 +159,22 @@ struct Columns<'a> {
     target: &'a str,
     position: Option<&'a str>,
     lease: i64,
+    leg: i32,
+    back: Option<&'a str>,
 }
 
 impl<'a> Columns<'a> {
+    /// These behind other parameters of a statement.
+    fn behind<'p>(&'p self, others: &[&'p (dyn ToSql + Sync)]) -> Vec<&'p (dyn ToSql + Sync)> {
+        let Self { state, epoch, target, position, lease, leg, back } = self;
+        let columns: [&(dyn ToSql + Sync); 7] = [state, epoch, target, position, lease, leg, back];
+        [others, &columns[..]].concat()
+    }
+
     fn of(record: &'a SwitchRecord) -> Result<Self> {
         // Parsed so that nothing but an LSN is ever written.
-        if let Some(position) = &record.position {
-            Lsn::of(position)?;
+        for place in record.position.iter().chain(&record.back) {
+            Lsn::of(place)?;
         }
         Ok(Self {
             state: name(record.state)?,
@@ -188,6 +183,9 @@ impl<'a> Columns<'a> {
             target: &record.target,
             position: record.position.as_ref().map(Position::as_str),
             lease: record.lease_until,
+            leg: i32::try_from(record.leg)
+                .map_err(|_| Error::new(ErrorKind::Config, "the leg is beyond 2^31: the run is broken"))?,
+            back: record.back.as_ref().map(Position::as_str),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The seal: a trigger on each table that refuses every writer but the run's.
 //!
-//! A trigger bears the run, the number of this seal, and the reason. It
-//! refuses unless the session's `zdm.run` is that run, or the seal's number
+//! A trigger bears the run's pair, the number of this seal, and the reason. It
+//! refuses unless the session's `zdm.run` is that pair, or the seal's number
 //! is in `opened`. Refusing is what happens when a row is *not* seen: a
 //! transaction with an old snapshot, which waited for our lock, does not see
 //! what we wrote, and must be refused all the same. For the same reason a
@@ -106,7 +106,7 @@ pub(super) async fn put<C: GenericClient + Sync>(
     let mut sql = String::new();
     for Found { name, seal: found, .. } in tables {
         match found.as_deref() {
-            Some([of, number, _]) if of == run.as_str() && !opened.contains(number) => continue,
+            Some([of, number, _]) if of == run.pair() && !opened.contains(number) => continue,
             _ => {}
         }
         // Creating and enabling take no more than the hold has already; a hold
@@ -117,7 +117,7 @@ pub(super) async fn put<C: GenericClient + Sync>(
              ALTER TABLE {name} ENABLE ALWAYS TRIGGER {trigger};",
             drop = if found.is_some() { format!("DROP TRIGGER {trigger} ON {name};") } else { String::new() },
             function = quote_table(ours, "seal"),
-            run = quote_literal(run.as_str()),
+            run = quote_literal(run.pair()),
             seal = quote_literal(&seal),
             reason = quote_literal(reason),
         );
@@ -154,7 +154,7 @@ fn number(table: &Found) -> Option<&str> {
 /// table. Whether there was one.
 pub(super) async fn open(session: &mut Control, ours: &str, run: &RunName, tables: &[Found]) -> Result<bool> {
     let ours_only =
-        |t: &&Found| t.seal.as_ref().is_some_and(|args| args.first().is_some_and(|r| r == run.as_str()));
+        |t: &&Found| t.seal.as_ref().is_some_and(|args| args.first().is_some_and(|r| r == run.pair()));
     let mut seals: Vec<&str> = tables.iter().filter(ours_only).filter_map(number).collect();
     seals.sort_unstable();
     seals.dedup();
@@ -165,7 +165,7 @@ pub(super) async fn open(session: &mut Control, ours: &str, run: &RunName, table
         "INSERT INTO {} (seal, run) SELECT seal, $2 FROM unnest($1::text[]) AS seal ON CONFLICT DO NOTHING",
         quote_table(ours, "opened")
     );
-    session.execute(&sql, &[&seals, &run.as_str()]).await.during("fence.unseal")?;
+    session.execute(&sql, &[&seals, &run.pair()]).await.during("fence.unseal")?;
     Ok(true)
 }
 

@@ -96,6 +96,10 @@ impl Sink for PgSink {
         prepare::prepare(&self.config, run, schema, step).await
     }
 
+    async fn adopt(&self, run: &RunName, schema: &Schema) -> Result<()> {
+        prepare::adopt(&self.config, run, schema).await
+    }
+
     async fn writer(&self, options: WriterOptions) -> Result<Box<dyn Writer>> {
         let session = session::open(&self.config, &options.run, purpose(options.purpose)).await?;
         // A writer of an old epoch is told now rather than at its commit.

@@ -22,7 +22,7 @@ pub(super) async fn open(config: &PgConfig, run: &RunName, purpose: &str) -> Res
     let session = Control::holding(config, purpose).await?;
     durable(&session).await?;
     // The seal on the target's tables lets this run through.
-    let run = format!("SET zdm.run = {}; {SETTINGS}", quote_literal(run.as_str()));
+    let run = format!("SET zdm.run = {}; {SETTINGS}", quote_literal(run.pair()));
     session.batch_execute(&run).await.during("sink.settle")?;
     match session.batch_execute("SET session_replication_role = replica").await {
         Ok(()) => {}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_postgres::Row;
 use zdm_core::Result;
 
+use crate::config::PgConfig;
 use crate::connect::Control;
 use crate::error::{OrPg, protocol};
 use crate::position::Lsn;
@@ -44,6 +45,17 @@ pub(crate) fn end(row: &Row) -> Result<Lsn> {
 fn before_header(lsn: Lsn, segment: u64, block: u64) -> Lsn {
     let header = if lsn.0 % segment < block { 40 } else { 24 };
     if lsn.0 % block == header { Lsn(lsn.0 - header) } else { lsn }
+}
+
+/// Where the log ends durably. Each commit that was acknowledged to somebody
+/// who asked for a durable one has been flushed, and what comes later is
+/// inserted behind. Not where it is inserted: a crash takes back what lies
+/// between, and other commits would come before the place.
+pub(crate) async fn log_end(config: &PgConfig) -> Result<Lsn> {
+    let control = Control::connect(config, "log_end").await?;
+    let sql = "SELECT pg_catalog.pg_current_wal_flush_lsn()::text";
+    let row = control.query_one(sql, &[]).await.during("source.log_end")?;
+    row.try_get::<_, &str>(0).during("source.log_end")?.parse()
 }
 
 /// Waits until the log is flushed past a point.

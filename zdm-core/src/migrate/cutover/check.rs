@@ -41,6 +41,9 @@ impl Cutover {
         if let Some(sequences) = self.source.capabilities().sequences {
             sequences.read(&self.source_schema).await?;
         }
+        if let Some(back) = &self.way_back {
+            back.make(&self.target_schema).await?;
+        }
         let (lag, drain) = self.lag_that_fits().await?;
         self.source_fence()?.arm(&self.run, &self.source_schema, self.options.hold).await?;
         let hold = if self.options.try_hold { Some(self.try_hold().await?) } else { None };
@@ -66,6 +69,7 @@ impl Cutover {
     async fn check_record(&self) -> Result<()> {
         match self.source_fence()?.record(&self.run).await? {
             None => Ok(()),
+            Some(record) if record.is_history(self.leg) => Ok(()),
             Some(record) if record.state == SwitchState::Switched => Err(Error::new(
                 ErrorKind::Conflict,
                 "this run has switched already: the source is sealed, point the application at the target",
@@ -75,6 +79,7 @@ impl Cutover {
             Some(_) => recover(Recover {
                 run: &self.run,
                 epoch: self.epoch,
+                leg: self.leg,
                 source: self.source.as_ref(),
                 sink: self.sink.as_ref(),
                 target_schema: &self.target_schema,

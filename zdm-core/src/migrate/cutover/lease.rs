@@ -19,12 +19,15 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Writes the first record, in the place of a request if there is one.
+    /// Writes the first record, in the place of a request, or of the last
+    /// switch in this direction, if there is one.
     pub(super) async fn take(fence: &dyn Fence, mut record: SwitchRecord, length: Duration) -> Result<Self> {
         let written = Instant::now();
         record.lease_until = until(fence.now().await?, length);
-        let asked = fence.record(&record.run).await?.filter(|found| found.state == SwitchState::Requested);
-        fence.swap(&record.run, asked.as_ref(), Some(&record)).await?;
+        let passed =
+            |found: &SwitchRecord| found.state == SwitchState::Requested || found.is_history(record.leg);
+        let old = fence.record(&record.run).await?.filter(passed);
+        fence.swap(&record.run, old.as_ref(), Some(&record)).await?;
         Ok(Self { record, length, written })
     }
 

@@ -9,7 +9,7 @@
 //!
 //! | step | call | gives | if it fails |
 //! |---|---|---|---|
-//! | 0. checks; the fence is armed | [`Cutover::check`] | [`Checked`] | nothing was done |
+//! | 0. checks; the fence is armed, the way back made | [`Cutover::check`] | [`Checked`] | nothing was done |
 //! | 1. record, with a lease | [`Checked::prepare`] | [`Prepared`] | record deleted |
 //! | 2. gate holds requests | [`Prepared::hold_gate`] | [`Held`] | gate opens to the source |
 //! | 3. fence the source | [`Held::fence`] | [`Fenced`] | unfenced, gate opens |
@@ -19,7 +19,7 @@
 //! | 7. the reverse stream's start | [`Sequenced::arm`] | [`Armed`] | the same |
 //! | 8. **commit point**: seal and record, one transaction | [`Armed::switch`] | [`Switched`] | the record is read again |
 //! | 9. unseal the target, flip the gate | [`Switched::open`] | [`Switch`] | only forward: called again, or [`recover()`] |
-//! | 10. reverse stream | [`Switch::reverse`] | | |
+//! | 10. the way back follows | [`Migration::back`](super::Migration::back) | | |
 //!
 //! [`Cutover::run`] does them all. Every state but the last two can be
 //! [abandoned](Drained::abandon), which undoes it: a rehearsal is a cutover
@@ -33,8 +33,8 @@
 //!
 //! # What it does not do yet
 //!
-//! Step 5 takes [`Verification::Skipped`] and step 7 [`Reverse::None`]:
-//! verification under the fence and the way back have their places here.
+//! Step 5 takes [`Verification::Skipped`]: verification under the fence has its
+//! place here.
 
 mod assess;
 mod check;
@@ -46,6 +46,7 @@ mod report;
 mod session;
 mod settle;
 mod steps;
+mod way_back;
 
 use std::sync::Arc;
 
@@ -56,6 +57,7 @@ pub use recover::{Recover, Recovered, recover};
 pub use report::{Pause, Reverse, Switch, Verification};
 pub use steps::{Armed, Checked, Drained, Fenced, Held, Prepared, Sequenced, Switched, Verified};
 
+use self::way_back::WayBack;
 use crate::connect::{Epoch, Finding, RunName, Sink, Source};
 use crate::gate::{GateControl, NoGate};
 use crate::schema::{Schema, Selection};
@@ -75,6 +77,8 @@ pub struct Cutover {
     tables: Option<Selection>,
     target: String,
     findings: Vec<Finding>,
+    leg: u32,
+    way_back: Option<WayBack>,
     options: CutoverOptions,
 }
 
@@ -102,6 +106,8 @@ impl Cutover {
             tables: None,
             target: "another database".to_owned(),
             findings: Vec::new(),
+            leg: 1,
+            way_back: None,
             options: CutoverOptions::default(),
         }
     }
@@ -137,6 +143,22 @@ impl Cutover {
         self
     }
 
+    /// How often the pair of runs has been switched with this one. Default: 1.
+    #[must_use]
+    pub fn leg(mut self, leg: u32) -> Self {
+        self.leg = leg;
+        self
+    }
+
+    /// Fixes where `run` will follow from behind the switch: the target as a
+    /// source, and the source of this cutover, as a target. Default: nothing
+    /// leads back.
+    #[must_use]
+    pub fn way_back(mut self, run: RunName, target: Arc<dyn Source>, source: Arc<dyn Sink>) -> Self {
+        self.way_back = Some(WayBack { run, target, source });
+        self
+    }
+
     /// Budgets and deadlines.
     #[must_use]
     pub fn options(mut self, options: CutoverOptions) -> Self {
@@ -154,7 +176,7 @@ impl Cutover {
         let held = self.check().await?.prepare().await?.hold_gate().await?;
         let drained = held.fence().await?.drain().await?;
         let finished = drained.verify(Verification::Skipped).await?.finish().await?;
-        let mut switched = finished.arm(Reverse::None).await?.switch().await?;
+        let mut switched = finished.arm().await?.switch().await?;
         switched.open().await
     }
 

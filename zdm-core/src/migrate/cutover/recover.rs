@@ -18,6 +18,8 @@ pub struct Recover<'a> {
     pub run: &'a RunName,
     /// The epoch that this process holds. It must have been raised already.
     pub epoch: Epoch,
+    /// The leg that is due: a switch of an earlier one is history.
+    pub leg: u32,
     /// The source: the database whose record decides.
     pub source: &'a dyn Source,
     /// The target.
@@ -62,7 +64,7 @@ pub async fn recover(with: Recover<'_>) -> Result<Recovered> {
         let Some(record) = fence.record(with.run).await? else {
             return Ok(if seen.is_some() { Recovered::Released } else { Recovered::Clear });
         };
-        if record.state == SwitchState::Requested {
+        if record.state == SwitchState::Requested || record.is_history(with.leg) {
             return Ok(Recovered::Clear);
         }
         if record.state == SwitchState::Switched {
@@ -137,6 +139,6 @@ async fn release(with: &Recover<'_>, fence: &dyn Fence, record: &SwitchRecord) -
 /// Step 9, again: idempotent.
 async fn open(with: &Recover<'_>) -> Result<()> {
     let fence = with.sink.capabilities().fence.ok_or_else(|| super::lacks("target", "be opened"))?;
-    fence.unseal(with.run, with.target_schema).await?;
+    fence.unseal(with.run, with.target_schema, with.leg).await?;
     with.gate.open_target().await
 }

@@ -21,8 +21,12 @@ pub enum Verification {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reverse {
-    /// There is none. (To come: a stream from the target, begun here.)
+    /// There is none.
     None,
+    /// [`Migration::back`](crate::migrate::Migration::back) follows from here in
+    /// the log of the target: behind all that was moved, and before all that
+    /// the application will write.
+    From(Position),
 }
 
 /// How long each part of the pause took, in milliseconds.
@@ -68,13 +72,8 @@ pub struct Switch {
     pub verification: Verification,
     /// The way back. Step 10 starts it.
     pub reverse: Reverse,
-}
-
-impl Switch {
-    /// Step 10: the stream that leads back, if there is one.
-    pub fn reverse(&self) -> &Reverse {
-        &self.reverse
-    }
+    /// How often the pair of runs has been switched with this one.
+    pub leg: u32,
 }
 
 pub(super) fn ms(duration: Duration) -> f64 {

@@ -91,7 +91,11 @@ impl Session {
             Err(_) => self.step_back().await?,
         }
         let fence = self.plan.source_fence()?;
-        self.lease.delete(fence).await
+        self.lease.delete(fence).await?;
+        if let Some(back) = &self.plan.way_back {
+            back.release().await;
+        }
+        Ok(())
     }
 
     /// Takes triggers and foreign keys of the target back, if the cutover is

@@ -49,8 +49,15 @@ impl Cutover {
     /// # Errors
     /// What stands in the way, in words that say what to do.
     pub async fn check(self) -> Result<Checked> {
-        let forecast = self.checks().await?;
-        Ok(Checked { plan: self, forecast })
+        match self.checks().await {
+            Ok(forecast) => Ok(Checked { plan: self, forecast }),
+            Err(error) => {
+                if let Some(back) = &self.way_back {
+                    back.release().await;
+                }
+                Err(error)
+            }
+        }
     }
 }
 
@@ -72,6 +79,8 @@ impl Checked {
             epoch: plan.epoch,
             target: plan.target.clone(),
             position: None,
+            leg: plan.leg,
+            back: None,
             lease_until: 0,
         };
         let lease = Lease::take(plan.source_fence()?, record, plan.options.lease).await?;
@@ -255,16 +264,23 @@ state! {
 }
 
 impl Sequenced {
-    /// Step 7: where the reverse stream will begin.
+    /// Step 7: where the way back will begin, if there is one. Nothing but
+    /// this run has written to the target so far, and the application will not
+    /// before the switch: between the two the target's log ends here.
     ///
     /// # Errors
-    /// When its start cannot be fixed.
-    pub async fn arm(mut self, reverse: Reverse) -> Result<Armed> {
-        match reverse {
-            Reverse::None => {}
+    /// When the target cannot be asked.
+    pub async fn arm(mut self) -> Result<Armed> {
+        let s = &mut *self.0;
+        if let Some(back) = &s.plan.way_back {
+            let end = bounded(s.clock.until(), "cutover.arm", back.log_end());
+            match s.lease.during(s.plan.source_fence()?, end).await {
+                Ok(end) => s.reverse = Reverse::From(end),
+                Err(error) => return Err(self.0.abort(error).await),
+            }
         }
-        self.0.reverse = reverse;
         self.0.clock.pause.finish_ms = self.0.clock.lap();
+        fail::fail_point!("cutover::armed");
         Ok(Armed(self.0))
     }
 }
@@ -317,6 +333,7 @@ impl Armed {
             sequence_margin: s.plan.options.sequence_margin,
             verification: s.verification.clone(),
             reverse: s.reverse.clone(),
+            leg: s.plan.leg,
         };
         Ok(Switched { session: self.0, report })
     }
@@ -332,7 +349,11 @@ async fn before_switch(s: &mut Session) -> Result<(SwitchRecord, SwitchRecord)> 
         bounded(s.clock.until(), "cutover.gate", gate.pin()).await?;
     }
     let old = s.lease.record.clone();
-    let new = SwitchRecord { state: SwitchState::Switched, position: s.marker.clone(), ..old.clone() };
+    let back = match &s.reverse {
+        Reverse::None => None,
+        Reverse::From(end) => Some(end.clone()),
+    };
+    let new = SwitchRecord { state: SwitchState::Switched, position: s.marker.clone(), back, ..old.clone() };
     Ok((old, new))
 }
 
@@ -392,7 +413,7 @@ impl Switched {
 }
 
 async fn open(plan: &Cutover, gate: Option<&mut (dyn GateHold + 'static)>) -> Result<()> {
-    plan.target_fence()?.unseal(&plan.run, &plan.target_schema).await?;
+    plan.target_fence()?.unseal(&plan.run, &plan.target_schema, plan.leg).await?;
     match gate {
         Some(gate) => gate.flip().await,
         None => Ok(()),

@@ -142,7 +142,7 @@ impl Work<'_> {
         let settings = format!(
             "SET @zdm_run = {}, SESSION foreign_key_checks = 0, \
              SESSION sql_mode = CONCAT(@@sql_mode, ',ALLOW_INVALID_DATES')",
-            quote_literal(self.run.as_str())
+            quote_literal(self.run.pair())
         );
         self.control.query_drop(settings).await.during(DURING)?;
         // A TIMESTAMP that is NOT NULL would else get a default of its own.

@@ -45,6 +45,40 @@ pub(super) async fn make(work: &mut Work<'_>, step: Step) -> Result<()> {
     Ok(())
 }
 
+/// Takes tables that hold rows, those of a source that is followed back into.
+pub(super) async fn adopt(work: &Work<'_>) -> Result<()> {
+    let state = work.state().await?;
+    let there: Vec<_> =
+        work.tables().iter().filter_map(|table| Some(state.table(&table.name)?.oid)).collect();
+    let standing = Standing::read(&work.control, &there).await?;
+    let mut conflicts = Vec::new();
+    for table in work.tables() {
+        let name = &table.name;
+        match (state.table(name), state.other_owner(work.run, name)) {
+            (None, _) => conflicts.push(format!("{name} is not there")),
+            (_, Some(other)) => conflicts.push(format!("{name} belongs to run {other}")),
+            (Some(existing), None) => {
+                let difference = difference(table, existing);
+                conflicts
+                    .extend(difference.map(|difference| format!("{name} has another shape: {difference}")));
+            }
+        }
+    }
+    if !conflicts.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!("the tables are not as they were when they were left: {}", conflicts.join("; ")),
+        )
+        .during("sink.adopt"));
+    }
+    refuse_standing(work, &state, &standing)?;
+    own_tables(work).await?;
+    for table in work.tables().into_iter().filter(|table| !state.is_made(work.run, &table.name)) {
+        work.run(table, "the table the run's own", &note(work, table)).await?;
+    }
+    Ok(())
+}
+
 /// Refuses what would disturb the load and could not be made again.
 fn refuse_standing(work: &Work<'_>, state: &State, standing: &Standing) -> Result<()> {
     let mut refused = Vec::new();

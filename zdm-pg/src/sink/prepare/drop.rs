@@ -19,7 +19,7 @@ SELECT c.relname
  WHERE c.relnamespace = pg_catalog.to_regnamespace($1) AND c.relkind = 'r'
  ORDER BY c.relname";
 
-/// A seal's first argument is its run (`$2`; null for those of all runs).
+/// A seal's first argument is its run's pair (`$2`; null for those of all runs).
 const SEALED: &str = "
 SELECT n.nspname, c.relname
   FROM pg_catalog.pg_trigger t
@@ -59,7 +59,7 @@ pub async fn drop_run(config: &PgConfig, run: &RunName) -> Result<()> {
 }
 
 async fn unseal(tx: &Transaction<'_>, run: Option<&RunName>) -> Result<()> {
-    let run = run.map(RunName::as_str);
+    let run = run.map(RunName::pair);
     for row in tx.query(SEALED, &[&SEAL_TRIGGER, &run]).await.during("sink.drop")? {
         let table = quote_table(row.cell(0)?, row.cell(1)?);
         let sql = format!("DROP TRIGGER {} ON {table}", quote_ident(SEAL_TRIGGER));

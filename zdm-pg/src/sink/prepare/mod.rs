@@ -79,6 +79,19 @@ pub async fn prepare(config: &PgConfig, run: &RunName, schema: &Schema, step: St
     work.flush().await
 }
 
+/// Takes tables as the run's own with the rows that they hold.
+///
+/// # Errors
+///
+/// As [`Sink::adopt`](zdm_core::connect::Sink::adopt).
+pub async fn adopt(config: &PgConfig, run: &RunName, schema: &Schema) -> Result<()> {
+    let control = Control::holding(config, "prepare").await?;
+    let work = Work { control, run, schema, ours: config.schema() };
+    work.settle().await?;
+    bare::adopt(&work).await?;
+    work.flush().await
+}
+
 impl Work<'_> {
     /// Names with their schemas, functions that may call what comes later, and
     /// a lock that falls with the session.
@@ -89,7 +102,7 @@ impl Work<'_> {
         let sql = format!(
             "SET search_path = ''; SET check_function_bodies = off; SET statement_timeout = 0; \
              SET synchronous_commit = off; SET zdm.run = {}; SELECT pg_catalog.pg_advisory_lock(hashtextextended('zdm.prepare', 0))",
-            quote_literal(self.run.as_str())
+            quote_literal(self.run.pair())
         );
         self.control.batch_execute(&sql).await.during("sink.prepare")
     }

@@ -162,7 +162,7 @@ impl Fence for Source {
         Err(fenced())
     }
 
-    async fn unseal(&self, _: &RunName, _: &Schema) -> Result<()> {
+    async fn unseal(&self, _: &RunName, _: &Schema, _: u32) -> Result<()> {
         Err(fenced())
     }
 }
@@ -245,7 +245,7 @@ impl Fence for Target {
         Err(fenced())
     }
 
-    async fn unseal(&self, _: &RunName, _: &Schema) -> Result<()> {
+    async fn unseal(&self, _: &RunName, _: &Schema, _: u32) -> Result<()> {
         self.0
             .call(|s| {
                 s.target_open = true;
@@ -338,6 +338,10 @@ impl Sink for Target {
             .await
     }
 
+    async fn adopt(&self, _: &RunName, _: &Schema) -> Result<()> {
+        Ok(())
+    }
+
     async fn writer(&self, _: WriterOptions) -> Result<Box<dyn Writer>> {
         Err(fenced())
     }
@@ -421,6 +425,7 @@ async fn recovered(world: &World, gate: &Gate<&'static str>, epoch: u64) -> Resu
     recover(Recover {
         run: &run,
         epoch: Epoch(epoch),
+        leg: 1,
         source: &source,
         sink: &target,
         target_schema: &schema(Vec::new()),
@@ -544,7 +549,7 @@ async fn another_live_process_is_left_alone() {
     assert_eq!(recovered(&world, &gate, 4).await.unwrap(), Recovered::Released);
     let held = prepared.hold_gate().await.unwrap().fence().await.unwrap();
     let armed = held.drain().await.unwrap().verify(Verification::Skipped).await.unwrap();
-    let armed = armed.finish().await.unwrap().arm(Reverse::None).await.unwrap();
+    let armed = armed.finish().await.unwrap().arm().await.unwrap();
     assert_eq!(armed.switch().await.unwrap_err().kind(), ErrorKind::Fenced);
     assert!(!world.state().source_sealed && !world.state().target_open);
     assert_eq!(*gate.enter().await.unwrap(), "source");

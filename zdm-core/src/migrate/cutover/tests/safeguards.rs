@@ -61,7 +61,7 @@ async fn a_hold_that_fell_makes_the_commit_point_fail() {
             assert_eq!(fenced.drain().await.unwrap_err().kind(), ErrorKind::Fenced);
         } else {
             let verified = fenced.drain().await.unwrap().verify(Verification::Skipped).await.unwrap();
-            let armed = verified.finish().await.unwrap().arm(Reverse::None).await.unwrap();
+            let armed = verified.finish().await.unwrap().arm().await.unwrap();
             world.state().held = false;
             assert_eq!(armed.switch().await.unwrap_err().kind(), ErrorKind::Fenced);
         }
@@ -81,6 +81,8 @@ async fn a_request_becomes_the_record_of_the_cutover() {
         epoch: Epoch(3),
         target: String::new(),
         position: None,
+        leg: 1,
+        back: None,
         lease_until: 5,
     };
     world.state().record = Some(request.clone());
@@ -133,7 +135,7 @@ async fn the_commit_point_is_not_begun_with_an_old_lease() {
         .unwrap();
     let verified =
         held.fence().await.unwrap().drain().await.unwrap().verify(Verification::Skipped).await.unwrap();
-    let armed = verified.finish().await.unwrap().arm(Reverse::None).await.unwrap();
+    let armed = verified.finish().await.unwrap().arm().await.unwrap();
     tokio::time::sleep(lease * 2).await;
     let mut switched = armed.switch().await.unwrap();
     // The record of the switch has the lease of the one before it.
@@ -154,7 +156,7 @@ async fn a_cutover_that_is_undone_cannot_switch_meanwhile() {
             plan(&world, &gate).check().await.unwrap().prepare().await.unwrap().hold_gate().await.unwrap();
         let verified =
             held.fence().await.unwrap().drain().await.unwrap().verify(Verification::Skipped).await.unwrap();
-        let armed = verified.finish().await.unwrap().arm(Reverse::None).await.unwrap();
+        let armed = verified.finish().await.unwrap().arm().await.unwrap();
         // Its process dies, and its last COMMIT is under way.
         drop(armed);
         {
