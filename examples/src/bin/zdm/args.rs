@@ -28,6 +28,9 @@ pub(crate) enum Command {
     /// Make the target the active side: fence the source, drain, set
     /// sequences, seal
     Cutover(Cutover),
+    /// Make the source the active side again, with all that was written since
+    /// a cutover with --way-back
+    Rollback(Cutover),
     /// Remove what a run keeps on both servers; the moved tables stay
     Drop(Drop),
 }
@@ -37,13 +40,13 @@ impl Args {
         match &self.command {
             Command::Assess(common) | Command::Status(common) => common,
             Command::Migrate(migrate) => &migrate.common,
-            Command::Cutover(cutover) => &cutover.common,
+            Command::Cutover(cutover) | Command::Rollback(cutover) => &cutover.common,
             Command::Drop(drop) => &drop.common,
         }
     }
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Common {
     /// The source: postgres://, mysql:// or mariadb://user@host:port/database.
     /// Passwords may come from PGPASSWORD or ~/.pgpass, and from ~/.my.cnf or
@@ -67,6 +70,10 @@ pub(crate) struct Common {
     /// types, columns to leave behind, policies
     #[arg(long, value_name = "FILE")]
     pub(crate) map: Option<PathBuf>,
+    /// Keep a way back: behind a cutover the side that was left follows the
+    /// active one, and `zdm rollback` returns to it. PostgreSQL to PostgreSQL
+    #[arg(long)]
+    pub(crate) way_back: bool,
     /// One JSON object a line; the last one has "event":"summary"
     #[arg(long)]
     pub(crate) json: bool,

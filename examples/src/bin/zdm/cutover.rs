@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use zdm_core::connect::{HoldOptions, Phase, RunName, State, SwitchRecord, SwitchState};
+use zdm_core::connect::{HoldOptions, Phase, RunName, State, SwitchRecord};
 use zdm_core::gate::NoGate;
 use zdm_core::migrate::cutover::CutoverOptions;
-use zdm_core::migrate::{Requested, Until};
+use zdm_core::migrate::{Migration, Requested, Side, Until};
 use zdm_core::{Error, ErrorKind, Result};
 
 use crate::args::Cutover;
@@ -36,35 +36,37 @@ pub(crate) async fn run(args: &Cutover, output: &Output) -> Result<ExitCode> {
         return Err(Error::new(ErrorKind::Config, message).with("run", &run).with("phase", phase));
     }
     let migration = databases.migration(&args.common)?;
-    if reached.switch.is_some_and(|record| record.state == SwitchState::Switched) {
+    if migration.side().await? == Side::Target {
         // Finishes what is left behind the switch, if it was interrupted there.
         migration.run_until(Until::CaughtUp, signals::token()?).await?;
         return summary(&databases, &run, began, None, *output).await;
     }
+    let pause_ms = asked_or_alone(&migration, args.limits.deadline(), *output).await?;
+    summary(&databases, &run, began, pause_ms, *output).await
+}
+
+/// Has a direction cut over: by the process that follows it, or from here. The
+/// pause, where it was ours.
+pub(crate) async fn asked_or_alone(
+    direction: &Migration,
+    deadline: Duration,
+    output: Output,
+) -> Result<Option<f64>> {
     output.say("cutover", json!({ "state": "asked" }), "asking the following process to cut over");
-    match migration.request_cutover().await? {
-        Requested::Switched(_) => return summary(&databases, &run, began, None, *output).await,
-        _ => {
-            output.say(
-                "cutover",
-                json!({ "state": "alone" }),
-                "no process follows this run: cutting over from here",
-            );
-        }
+    if let Requested::Switched(_) = direction.request_cutover().await? {
+        return Ok(None);
     }
-    let watcher = output.watch(migration.status());
-    let mut running = migration.start(signals::token()?);
+    output.say("cutover", json!({ "state": "alone" }), "no process follows this run: cutting over from here");
+    let watcher = output.watch(direction.status());
+    let mut running = direction.start(signals::token()?);
     if until_following(&mut running).await?.is_some() {
         watcher.finish();
-        return Err(Error::new(
-            ErrorKind::Cancelled,
-            "stopped before the cutover: the source is the active side",
-        ));
+        return Err(Error::new(ErrorKind::Cancelled, "stopped before the cutover: nothing was switched"));
     }
-    let switch = running.cutover(Arc::new(NoGate), options(args.limits.deadline())).await?;
-    migration.complete().await?;
+    let switch = running.cutover(Arc::new(NoGate), options(deadline)).await?;
+    direction.complete().await?;
     watcher.finish();
-    summary(&databases, &run, began, Some(switch.pause.total_ms), *output).await
+    Ok(Some(switch.pause.total_ms))
 }
 
 /// Tells of a run that has switched, by what both sides keep.

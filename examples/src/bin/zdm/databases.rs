@@ -52,8 +52,12 @@ impl Databases {
         options.run = common.run()?;
         options.tables = self.selection(common)?;
         options.target_name = self.to.place();
+        options.source_name = self.from.place();
         change(&mut options);
-        let builder = Migration::between_shared(self.from.source(), self.to.sink());
+        let mut builder = Migration::between_shared(self.from.source(), self.to.sink());
+        if common.way_back {
+            builder = builder.way_back_shared(self.to.source(), self.from.sink());
+        }
         self.routed(builder)?.options(options).mapping(self.map.clone()).build()
     }
 

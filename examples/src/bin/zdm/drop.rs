@@ -24,8 +24,11 @@ pub(crate) async fn run(args: &Drop, output: &Output) -> Result<ExitCode> {
         ));
     }
     databases.from.source().release(&run).await?;
-    databases.from.drop_run(&run).await?;
-    databases.to.drop_run(&run).await?;
+    databases.to.source().release(&run.other()).await?;
+    for database in [&databases.from, &databases.to] {
+        database.drop_run(&run).await?;
+        database.drop_run(&run.other()).await?;
+    }
     output.say(
         "summary",
         json!({ "state": "dropped", "run": run }),

@@ -5,6 +5,7 @@
 //! zdm assess  --from postgres://app@old/shop --to postgres://app@new/shop
 //! zdm migrate --from postgres://app@old/shop --to postgres://app@new/shop --follow
 //! zdm cutover --from postgres://app@old/shop --to postgres://app@new/shop
+//! zdm rollback --from postgres://app@old/shop --to postgres://app@new/shop
 //! ```
 //!
 //! Either side may as well be `mysql://…` or `mariadb://…`.
@@ -21,6 +22,7 @@ mod map;
 mod migrate;
 mod output;
 mod reach;
+mod rollback;
 mod signals;
 mod status;
 
@@ -43,6 +45,7 @@ async fn main() -> ExitCode {
         Command::Migrate(migrate) => migrate::run(migrate, &output).await,
         Command::Status(common) => status::run(common, &output).await,
         Command::Cutover(cutover) => cutover::run(cutover, &output).await,
+        Command::Rollback(rollback) => rollback::run(rollback, &output).await,
         Command::Drop(drop) => drop::run(drop, &output).await,
     };
     match result {

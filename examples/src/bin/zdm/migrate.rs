@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use zdm_core::Result;
 use zdm_core::connect::{Phase, Severity};
 use zdm_core::gate::NoGate;
 use zdm_core::migrate::cutover::CutoverOptions;
-use zdm_core::migrate::{Migration, Outcome, Running, Until};
+use zdm_core::migrate::{Migration, Outcome, Running, Side, Until};
 
 use crate::args::{Limits, Migrate};
 use crate::cutover::options;
@@ -32,7 +33,9 @@ pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     }
     let token = signals::token()?;
     let watcher = output.watch(migration.status());
-    let (state, position, pause_ms) = if args.follow {
+    let (state, position, pause_ms) = if args.follow && args.common.way_back {
+        to_and_fro(&migration, &token, *output, &args.limits).await?
+    } else if args.follow {
         let mut running = migration.start(token);
         follow(&mut running, *output, &args.limits).await?
     } else if args.cutover {
@@ -45,7 +48,7 @@ pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     } else {
         ended(migration.run_until(Until::CaughtUp, token).await?)
     };
-    if state == "switched" {
+    if state == "switched" && !(args.follow && args.common.way_back) {
         migration.complete().await?;
     }
     watcher.finish();
@@ -110,6 +113,33 @@ async fn follow(running: &mut Running, output: Output, limits: &Limits) -> Resul
             // The source has been given back; following goes on.
             Err(error) => output.error(&error),
         }
+    }
+}
+
+/// The same in the direction that is due, and behind each cutover in the other
+/// one, until a signal.
+async fn to_and_fro(
+    migration: &Migration,
+    token: &CancellationToken,
+    output: Output,
+    limits: &Limits,
+) -> Result<Ended> {
+    let back = migration.back().unwrap_or_else(|| migration.clone());
+    let mut away = migration.side().await? == Side::Source;
+    loop {
+        let direction = if away { migration } else { &back };
+        let mut running = direction.start(token.clone());
+        let ended = follow(&mut running, output, limits).await?;
+        if ended.0 != "switched" || token.is_cancelled() {
+            return Ok(ended);
+        }
+        direction.complete().await?;
+        let (active, line) = match away {
+            true => ("target", "switched: the target is active, and the source follows it"),
+            false => ("source", "rolled back: the source is active, and the target follows it"),
+        };
+        output.say("switched", json!({ "active": active, "position": ended.1, "pause_ms": ended.2 }), line);
+        away = !away;
     }
 }
 
