@@ -501,6 +501,27 @@ async fn a_marker_is_written_and_flushed_behind_commits_that_were_not() {
 
 /// Who looks for a request several times a second does so in one session,
 /// and in another one when that is lost.
+/// The target of a first switch was left again by a second one, and whoever
+/// drove the first one comes late.
+#[tokio::test]
+async fn a_seal_that_came_since_is_not_taken_off() {
+    let home = home("since").await;
+    home.fence.seal(&home.run, &home.schema, "filling").await.unwrap();
+    home.fence.unseal(&home.run, &home.schema, 1).await.unwrap();
+    let back = home.run.other();
+    let old = SwitchRecord { run: back.clone(), leg: 2, ..home.record() };
+    let new = SwitchRecord { state: SwitchState::Switched, ..old.clone() };
+    home.fence.swap(&back, None, Some(&old)).await.unwrap();
+    let hold = home.fence.hold(&back, &home.schema, HoldOptions::default()).await.unwrap();
+    hold.seal(&old, &new).await.unwrap();
+    let late = home.fence.unseal(&home.run, &home.schema, 1).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Fenced, "{late}");
+    assert!(home.database.execute(WRITES[1]).await.is_err(), "sealed again");
+    // The third switch leads here.
+    home.fence.unseal(&home.run, &home.schema, 3).await.unwrap();
+    home.database.execute(WRITES[1]).await.unwrap();
+}
+
 #[tokio::test]
 async fn the_record_is_read_in_one_session() {
     let home = home("reads").await;

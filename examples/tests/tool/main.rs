@@ -5,6 +5,7 @@
 mod crossing;
 mod ends;
 mod fixture;
+mod fro;
 mod life;
 mod refusals;
 mod rights;
