@@ -8,7 +8,7 @@
 //! | `JSON` | `LONGTEXT`, its text | widened: any text |
 //! | `VECTOR(n)` | `VECTOR(n)` since 11.7 | lossy: vectors of fewer elements than the type names, and those whose squares add up to more than a float |
 //! | … | a JSON text before 11.7 | lossy, as arrays are |
-//! | `POINT SRID n` and the like | `POINT` | widened: shapes of other reference systems |
+//! | `GEOMETRY`, `POINT` … | the same, any reference system | widened: texts say latitudes last |
 //! | `FLOAT`, `DOUBLE` | the same | lossy: the sign of -0 |
 //! | collations of UCA 9.0.0 (`utf8mb4_0900_ai_ci`) | those of UCA 14.0.0 that do not pad, since 10.10; before, those of UCA 5.2.0 | widened |
 //! | all other types | the same | exact |
@@ -19,6 +19,7 @@
 //! | `UUID` | `CHAR(36)` | widened: its text |
 //! | `INET4`, `INET6` | `VARCHAR(15)`, `VARCHAR(45)` | widened: their text |
 //! | `VECTOR(n)` | `VECTOR(n)` since 9.0 | exact |
+//! | `GEOMETRY`, `POINT` … | the same | widened: texts say latitudes first |
 //! | `TIMESTAMP` | the same | lossy: moments after 2038, which MariaDB has since 11.5 |
 //! | collations of UCA 14.0.0, and those that do not pad | those of UCA 5.2.0 that pad, of UCA 9.0.0 that do not | widened |
 //! | all other types | the same | exact |
@@ -34,6 +35,10 @@ use super::functions::{is_shared, varies, without_introducers};
 use super::{SYNTAX, types, words};
 use crate::connect::{Server, is_ours};
 use crate::types::{Kind, column_type as read_type};
+
+/// Since 8.0 MySQL follows the order of axes that a reference system has.
+const AXES: &str =
+    "the same octets; where a reference system has latitudes, MySQL's texts say them first and MariaDB's last";
 
 /// The type of a column that the other server described; `None` where it is
 /// not, where a stage has made something else of it, or where the server has
@@ -70,13 +75,12 @@ pub(super) fn column_type(server: &Server, column: &Column, used: Used<'_>) -> O
             // Another name for the same.
             let name = native.name.replace("geomcollection", "geometrycollection");
             // `point /*!80003 SRID 4326 */`, which MariaDB passes over.
-            if let Some((name, _)) = name.split_once(" /*") {
-                mapped.native.name = name.into();
-                mapped.fit = Fit::widened("it also holds shapes of other reference systems");
-            } else {
-                mapped.native.name = name.into();
-            }
+            let (name, bound) = name.split_once(" /*").map_or((&*name, false), |(name, _)| (name, true));
+            mapped.native.name = name.into();
+            let more = if bound { "; it also holds shapes of other reference systems" } else { "" };
+            mapped.fit = Fit::widened(format!("{AXES}{more}"));
         }
+        Kind::Geometry if server.is_mysql_since(8, 0, 0) => mapped.fit = Fit::widened(AXES),
         Kind::Float | Kind::Double if !types::keeps_signs_of_zeros(server) => {
             mapped.fit = Fit::lossy("the sign of -0");
         }
