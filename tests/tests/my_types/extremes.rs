@@ -88,7 +88,9 @@ fn extremes_of_kin(ddl: &str) -> &'static [&'static str] {
         "datetime" => &["'0000-00-00 00:00:00'", "'2023-02-29 23:59:59'"],
         "datetime(3)" => &["'0000-00-00 00:00:00.000'", "'2024-06-31 00:00:00.999'"],
         "timestamp" | "timestamp(6)" => &["'0000-00-00 00:00:00'"],
-        "point" | "geometry" => &["ST_GeomFromText('POINT(45 -90)', 4326)", "ST_GeomFromText('POINT(0 0)', 3857)"],
+        "point" | "geometry" => {
+            &["ST_GeomFromText('POINT(45 -90)', 4326)", "ST_GeomFromText('POINT(0 0)', 3857)"]
+        }
         "geometrycollection" => &["ST_GeomFromText('GEOMETRYCOLLECTION EMPTY', 0)"],
         _ => &[],
     }
@@ -200,7 +202,8 @@ async fn there_and_back(server: &MySql, types: &[String], abroad: Place, mapping
             let found = across.run().await.unwrap();
             let named = found.shown.iter().map(|difference| {
                 let table = tables.iter().find(|table| table.name == difference.table);
-                let at = difference.column.as_ref().and_then(|name| name.strip_prefix('c')?.parse::<usize>().ok());
+                let at =
+                    difference.column.as_ref().and_then(|name| name.strip_prefix('c')?.parse::<usize>().ok());
                 format!("{} {difference}", table.zip(at).map_or("", |(table, at)| &table.columns[at].0))
             });
             assert!(found.is_empty(), "{what}:\n{}", named.collect::<Vec<_>>().join("\n"));
@@ -246,7 +249,8 @@ async fn by_kin(options: MySqlOptions, kin: MySqlOptions, types: Vec<String>) {
 async fn extremes_of_mysql_come_back_from_mariadb() {
     // A vector is tested by itself: not every MariaDB has it.
     let types = types("MySQL to PostgreSQL").into_iter().filter(|ddl| !ddl.starts_with("vector"));
-    by_kin(MySqlOptions::mysql().version("9"), MySqlOptions::mariadb().version("10.11"), types.collect()).await;
+    by_kin(MySqlOptions::mysql().version("9"), MySqlOptions::mariadb().version("10.11"), types.collect())
+        .await;
 }
 
 #[tokio::test]

@@ -28,7 +28,9 @@ fn extremes(ddl: &str) -> Vec<String> {
         "oid" => of(&["0", "4294967295"]),
         "posint" => of(&["1", "2147483647"]),
         "boolean" => of(&["true", "false"]),
-        "real" => of(&["'3.4028235e38'", "'-3.4028235e38'", "'1.17549435e-38'", "'1e-45'", "'-0'", "'16777217'"]),
+        "real" => {
+            of(&["'3.4028235e38'", "'-3.4028235e38'", "'1.17549435e-38'", "'1e-45'", "'-0'", "'16777217'"])
+        }
         "double precision" => of(&[
             "'1.7976931348623157e308'",
             "'-1.7976931348623157e308'",
@@ -39,7 +41,9 @@ fn extremes(ddl: &str) -> Vec<String> {
             "'9007199254740993'",
         ]),
         "numeric(12,3)" => of(&["'-999999999.999'", "'999999999.999'", "'0.001'", "'-0.000'"]),
-        "numeric(38,0)" => vec![format!("'-{}'", "9".repeat(38)), format!("'{}'", "9".repeat(38)), "'0'".into()],
+        "numeric(38,0)" => {
+            vec![format!("'-{}'", "9".repeat(38)), format!("'{}'", "9".repeat(38)), "'0'".into()]
+        }
         "numeric(3,-2)" => of(&["'-99900'", "'99900'", "'100'"]),
         "numeric(4,7)" => of(&["'-0.0009999'", "'0.0009999'", "'0.0000001'"]),
         "numeric" => vec![
@@ -62,9 +66,13 @@ fn extremes(ddl: &str) -> Vec<String> {
         "time" => of(&["'00:00:00'", "'24:00:00'", "'23:59:59.999999'", "'00:00:00.000001'"]),
         "time(3)" => of(&["'00:00:00'", "'24:00:00'", "'23:59:59.999'"]),
         "timetz" => of(&["'00:00:00+15:59:59'", "'24:00:00-15:59:59'", "'23:59:59.999999+00:00:01'"]),
-        "timestamp" => of(&["'0001-01-01'", "'9999-12-31 23:59:59.999999'", "'1970-01-01'", "'1582-10-10 12:00'"]),
+        "timestamp" => {
+            of(&["'0001-01-01'", "'9999-12-31 23:59:59.999999'", "'1970-01-01'", "'1582-10-10 12:00'"])
+        }
         "timestamp(0)" => of(&["'0001-01-01'", "'9999-12-31 23:59:59'"]),
-        "timestamptz" => of(&["'0001-01-01 00:00+00'", "'9999-12-31 23:59:59.999999+00'", "'1969-12-31 23:59:59.5+00'"]),
+        "timestamptz" => {
+            of(&["'0001-01-01 00:00+00'", "'9999-12-31 23:59:59.999999+00'", "'1969-12-31 23:59:59.5+00'"])
+        }
         "timestamptz(3)" => of(&["'0001-01-01 00:00+00'", "'9999-12-31 23:59:59.999+00'"]),
         // Beyond these, since 17, it is infinite.
         "interval" => of(&[
@@ -102,7 +110,9 @@ fn extremes(ddl: &str) -> Vec<String> {
         "numeric[]" => of(&["'{NaN,1e-1000,0.000,1.10}'", "ARRAY[repeat('9', 1000)::numeric]", "'{}'"]),
         "double precision[]" => of(&["'{NaN,Infinity,-Infinity,-0,5e-324,1.7976931348623157e308}'", "'{}'"]),
         "boolean[]" => of(&["'{t,f,NULL}'", "'{}'"]),
-        "timestamptz[]" => of(&["'{infinity,-infinity,4713-01-01 00:00+00 BC,294276-12-31 23:59:59.999999+00}'"]),
+        "timestamptz[]" => {
+            of(&["'{infinity,-infinity,4713-01-01 00:00+00 BC,294276-12-31 23:59:59.999999+00}'"])
+        }
         "date[]" => of(&["'{infinity,-infinity,4713-01-01 BC,5874897-12-31}'"]),
         "time[]" => of(&["'{00:00,24:00:00,23:59:59.999999}'"]),
         "interval[]" => of(&["'{178956970 years 7 mons,-1 mon +1 day -00:00:00.000001}'"]),
@@ -110,7 +120,9 @@ fn extremes(ddl: &str) -> Vec<String> {
         "jsonb[]" => of(&["ARRAY['null', '\"\"', '[1, {\"a\": 0.5}]', NULL]::jsonb[]"]),
         "mood[]" => of(&["ARRAY['sad', E'a,b \"c\" \\\\ d', NULL]::mood[]"]),
         "inet[]" => of(&["'{::1,10.0.0.1/8}'"]),
-        "inet" => of(&["'0.0.0.0/0'", "'255.255.255.255'", "'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'", "'::/0'"]),
+        "inet" => {
+            of(&["'0.0.0.0/0'", "'255.255.255.255'", "'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'", "'::/0'"])
+        }
         "cidr" => of(&["'0.0.0.0/0'", "'255.255.255.255/32'", "'::/0'"]),
         "macaddr" => of(&["'00:00:00:00:00:00'", "'ff:ff:ff:ff:ff:ff'"]),
         "macaddr8" => of(&["'00:00:00:00:00:00:00:00'", "'ff:ff:ff:ff:ff:ff:ff:ff'"]),
@@ -122,7 +134,9 @@ fn extremes(ddl: &str) -> Vec<String> {
         "pg_lsn" => of(&["'0/0'", "'FFFFFFFF/FFFFFFFF'"]),
         "int4range" => of(&["'empty'", "'(,)'", "'[-2147483648,2147483647)'"]),
         "numrange" => of(&["'empty'", "'[NaN,NaN]'", "'[1.10,1.100]'"]),
-        "tstzrange" => of(&["'empty'", "'[-infinity,infinity]'", "'[4713-01-01 00:00+00 BC,294276-12-31 23:59+00)'"]),
+        "tstzrange" => {
+            of(&["'empty'", "'[-infinity,infinity]'", "'[4713-01-01 00:00+00 BC,294276-12-31 23:59+00)'"])
+        }
         "int4multirange" => of(&["'{}'", "'{(,-5),[0,1),[5,)}'"]),
         "point" => of(&["'(-1.7976931348623157e308,5e-324)'", "'(NaN,Infinity)'", "'(-0,0)'"]),
         "lseg" | "box" => of(&["'((1e308,1e308),(-1e308,5e-324))'", "'((0,0),(0,0))'"]),
@@ -164,9 +178,10 @@ impl Table {
     fn insert(&self, first: usize) -> String {
         let most = self.columns.iter().map(|(_, values)| values.len()).max().unwrap_or_default();
         let row = |id: usize| {
-            let values = self.columns.iter().map(|(kind, values)| {
-                format!("({})::{}", values[id / 2 % values.len()], kind.ddl)
-            });
+            let values = self
+                .columns
+                .iter()
+                .map(|(kind, values)| format!("({})::{}", values[id / 2 % values.len()], kind.ddl));
             format!("({id}, {})", values.collect::<Vec<_>>().join(", "))
         };
         let rows: Vec<String> = (first..2 * most).step_by(2).map(row).collect();
@@ -174,7 +189,8 @@ impl Table {
     }
 
     fn query(&self) -> String {
-        let seen = self.columns.iter().enumerate().map(|(at, (kind, _))| kind.seen.replace("{}", &format!("c{at}")));
+        let seen =
+            self.columns.iter().enumerate().map(|(at, (kind, _))| kind.seen.replace("{}", &format!("c{at}")));
         format!("SELECT id::text, {} FROM {} ORDER BY id", seen.collect::<Vec<_>>().join(", "), self.name)
     }
 }
@@ -191,7 +207,11 @@ async fn same(tables: &[Table], home: &Database, again: &Database, what: &str) {
         for (before, after) in before.iter().zip(&after) {
             for (at, (left, right)) in before.iter().zip(after).enumerate() {
                 let ddl = at.checked_sub(1).map_or("key", |at| table.columns[at].0.ddl);
-                assert!(left == right, "{what}: {ddl} of row {:?}: {left:?} came back as {right:?}", before[0]);
+                assert!(
+                    left == right,
+                    "{what}: {ddl} of row {:?}: {left:?} came back as {right:?}",
+                    before[0]
+                );
             }
         }
     }
@@ -235,7 +255,8 @@ async fn there_and_back(options: MySqlOptions) {
         }
         there.caught_up().await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
         let own = tables.iter().filter(|table| table.name.starts_with("own"));
-        let across = own.fold(Across::between(&home, abroad.side()), |across, table| across.except(&table.name));
+        let across =
+            own.fold(Across::between(&home, abroad.side()), |across, table| across.except(&table.name));
         let found = across.run().await.unwrap();
         assert!(found.is_empty() && found.rows > 0, "{what} there: {:?}", found.shown);
         back.caught_up().await.unwrap_or_else(|error| panic!("{what}: {error:?}"));

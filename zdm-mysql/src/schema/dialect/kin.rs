@@ -37,8 +37,7 @@ use crate::connect::{Server, is_ours};
 use crate::types::{Kind, column_type as read_type};
 
 /// Since 8.0 MySQL follows the order of axes that a reference system has.
-const AXES: &str =
-    "the same octets; where a reference system has latitudes, MySQL's texts say them first and MariaDB's last";
+const AXES: &str = "the same octets; where a reference system has latitudes, MySQL's texts say them first and MariaDB's last";
 
 /// The type of a column that the other server described; `None` where it is
 /// not, where a stage has made something else of it, or where the server has
