@@ -228,6 +228,11 @@ async fn mariadb_keeps_the_contract_of_a_sink() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_later_mariadb_keeps_the_contract_of_a_sink() {
+    keeps_the_contract(MySqlOptions::mariadb().version("11.8")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mysql_keeps_the_contract_of_a_sink() {
     keeps_the_contract(MySqlOptions::mysql().version("9")).await;
 }

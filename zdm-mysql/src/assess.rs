@@ -6,6 +6,7 @@
 
 mod entered;
 mod grants;
+mod left;
 mod log;
 mod server;
 mod tables;
@@ -69,10 +70,7 @@ impl Assess for MySqlAssess {
                 tables::assess(&mut look, &mut findings).await?;
             }
             Role::Target => target::assess(&mut look, &mut findings).await?,
-            Role::Left => {
-                topology::assess(&mut look, &mut findings).await?;
-                grants::left(&look, &mut findings);
-            }
+            Role::Left => left::assess(&mut look, &mut findings).await?,
             Role::Entered => entered::assess(&mut look, &mut findings).await?,
         }
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.subject.cmp(&b.subject)));

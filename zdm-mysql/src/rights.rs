@@ -17,6 +17,8 @@
 //! GRANT ALL PRIVILEGES ON zdm.* TO mover;
 //! ```
 //!
+//! `SELECT` on `performance_schema` is not needed either: with it a cutover's
+//! first step tells which of the long transactions write to the run's tables.
 //! `RELOAD` is not needed: no global lock is taken. `XA_RECOVER_ADMIN` lets the
 //! assessment name prepared transactions by their xid.
 //!

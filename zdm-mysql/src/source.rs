@@ -10,7 +10,7 @@ use zdm_core::connect::{
 use zdm_core::schema::{Schema, Selection, Shape, TableName};
 use zdm_core::{Identity, Position, Result};
 
-use crate::changes::{self, start};
+use crate::changes::{self, Undone, start};
 use crate::position::Point;
 use crate::{MySqlAssess, MySqlConfig, MySqlFence, MySqlSequences, schema, snapshot};
 
@@ -27,6 +27,8 @@ pub struct MySqlSource {
     assess: MySqlAssess,
     fence: MySqlFence,
     sequences: MySqlSequences,
+    /// What its streams have learned of rolled back transactions.
+    undone: Undone,
 }
 
 impl MySqlSource {
@@ -37,6 +39,7 @@ impl MySqlSource {
             assess: MySqlAssess::new(Arc::clone(&config)),
             fence: MySqlFence::new(Arc::clone(&config)),
             sequences: MySqlSequences::new(Arc::clone(&config)),
+            undone: Undone::default(),
             config,
         }
     }
@@ -62,7 +65,7 @@ impl Source for MySqlSource {
     }
 
     async fn changes(&self, options: StreamOptions) -> Result<Changes> {
-        changes::open(&self.config, options).await
+        changes::open(&self.config, &self.undone, options).await
     }
 
     fn reached(&self, at: &Position, goal: &Position) -> Result<bool> {

@@ -213,3 +213,58 @@ async fn killed_in_the_middle_of_the_copy_the_same_command_resumes() {
     assert_eq!(resumed["state"], "caught_up");
     case.equal().await;
 }
+
+/// Names and columns to leave behind; types are another matter.
+#[tokio::test]
+async fn a_mapping_gives_names_within_one_engine() {
+    let case = Case::new("named", SHOP).await;
+    let file = std::env::temp_dir().join(format!("zdm-map-named-{}.toml", std::process::id()));
+    let path = file.to_str().unwrap();
+    for (map, says) in [
+        ("[types]\n\"text\" = \"varchar(80)\"", "[types] text"),
+        ("[tables.\"public.customer\".columns.name]\ntype = \"varchar(80)\"", "columns.name] type"),
+        ("[policies]\nzero_date = \"null\"", "[policies]"),
+        ("[tables.\"public.nobody\"]\nname = \"a.b\"", "public.nobody"),
+        ("[tables.\"public.customer\"]\ndrop = [\"age\"]", "public.customer.age"),
+        ("[tables.\"public.customer\"]\nname = \"public.purchase\"", "two tables one name"),
+    ] {
+        std::fs::write(&file, map).unwrap();
+        let refused = case.zdm(&["migrate", "--map", path]).await;
+        assert!(refused.code != Some(0) && refused.err.contains(says), "{map}: {refused:?}");
+    }
+    let map = "
+        [schemas]
+        public = \"app\"
+        [tables.\"public.customer\"]
+        name = \"crm.person\"
+        [tables.\"public.customer\".columns.name]
+        name = \"full_name\"
+        [tables.\"public.*\"]
+        drop = [\"cents\"]
+        columns.id.name = \"number\"
+    ";
+    std::fs::write(&file, map).unwrap();
+    assert_eq!(case.summary(&["migrate", "--map", path]).await["state"], "caught_up");
+    let change = "UPDATE customer SET name = 'new', id = 1000 WHERE id = 7; DELETE FROM purchase WHERE customer = 9; \
+                  DELETE FROM customer WHERE id = 9; INSERT INTO purchase (customer, cents) VALUES (1000, 5)";
+    let moved = change.replacen("UPDATE", "DELETE FROM purchase WHERE customer = 7; UPDATE", 1);
+    case.source.execute(&moved).await.unwrap();
+    assert_eq!(case.summary(&["migrate", "--cutover", "--map", path]).await["state"], "switched");
+    let rows =
+        async |database: &zdm_servers::postgres::Database, sql: &str| database.query(sql).await.unwrap();
+    for (there, here) in [
+        ("SELECT number, full_name FROM crm.person ORDER BY 1", "SELECT id, name FROM customer ORDER BY 1"),
+        (
+            "SELECT number, customer FROM app.purchase ORDER BY 1",
+            "SELECT id, customer FROM purchase ORDER BY 1",
+        ),
+    ] {
+        let found = rows(&case.target, there).await;
+        assert!(found.len() > 400 && found == rows(&case.source, here).await, "{there}");
+    }
+    // Numbers go on, and the foreign key leads to the new name.
+    case.target.execute("INSERT INTO crm.person (full_name) VALUES ('x')").await.unwrap();
+    let orphan = case.target.execute("INSERT INTO app.purchase (customer) VALUES (9)").await;
+    assert!(orphan.unwrap_err().to_string().contains("customer"), "the foreign key is gone");
+    std::fs::remove_file(&file).unwrap();
+}

@@ -4,14 +4,18 @@
 //! there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use futures::StreamExt as _;
 use mysql_async::prelude::Queryable;
-
+use zdm_core::Position;
 use zdm_core::change::{Item, Op};
-use zdm_core::{ErrorKind, Position};
+use zdm_core::connect::{Source as _, StreamOptions};
+use zdm_mysql::{MySqlSource, changes_probe as probe};
 use zdm_servers::mysql::{Database, Flavor, MySql, MySqlOptions};
+use zdm_tests::within;
 
-use crate::fixture::{each as each_item, here};
+use crate::fixture::{config, each as each_item, here};
 
 /// The run's: `u` writes to a table that is not when it is written to.
 const OURS: [&str; 2] = ["t", "u"];
@@ -25,6 +29,9 @@ const TABLES: &str = "
     CREATE TABLE into_t (id INT PRIMARY KEY, v INT) ENGINE=MyISAM;
     CREATE TRIGGER u_to_m AFTER INSERT ON u FOR EACH ROW INSERT INTO m VALUES (NEW.id, NEW.v);
     CREATE TRIGGER m_to_t AFTER INSERT ON into_t FOR EACH ROW INSERT INTO t VALUES (NEW.id, NEW.v)";
+
+const FUNCTION: &str = "CREATE FUNCTION f(n INT) RETURNS INT MODIFIES SQL DATA BEGIN SAVEPOINT s; \
+    INSERT INTO t VALUES (n, 1); ROLLBACK TO s; INSERT INTO t VALUES (n + 1, 1); RETURN 1; END";
 
 /// Each is one session; a statement may fail.
 const SESSIONS: [&str; 18] = [
@@ -54,9 +61,9 @@ const SESSIONS: [&str; 18] = [
 ];
 
 /// Where something was done that no engine takes back, and then rolled back.
-/// MySQL logs what is left. MariaDB may log all of it, with the statement that
-/// takes it back: the run stops, since it has handed over what came before.
-const TAKEN_BACK: [&str; 4] = [
+/// MySQL logs what is left; MariaDB may log all of it, with the statement that
+/// takes it back.
+const TAKEN_BACK: [&str; 14] = [
     "BEGIN; INSERT INTO t VALUES (40, 1); SAVEPOINT s; INSERT INTO t VALUES (41, 1); INSERT INTO m VALUES (41, 1); \
      ROLLBACK TO s; INSERT INTO t VALUES (42, 1); COMMIT",
     "BEGIN; INSERT INTO e VALUES (43, 1); SAVEPOINT s; INSERT INTO a VALUES (44, 1); UPDATE t SET v = 8; \
@@ -65,6 +72,32 @@ const TAKEN_BACK: [&str; 4] = [
      INSERT INTO m VALUES (46, 1); COMMIT",
     "BEGIN; INSERT INTO t VALUES (60, 1); CREATE TEMPORARY TABLE n (id INT) ENGINE=MyISAM; INSERT INTO n VALUES (1); \
      INSERT INTO m SELECT id + 60, 1 FROM n; DROP TEMPORARY TABLE n; ROLLBACK",
+    // The same, and kept.
+    "BEGIN; INSERT INTO t VALUES (61, 1); CREATE TEMPORARY TABLE n (id INT); DELETE FROM t WHERE id = 42; COMMIT",
+    "CREATE TEMPORARY TABLE n (id INT); BEGIN; UPDATE t SET v = 17; INSERT INTO u VALUES (63, 1); \
+     DROP TEMPORARY TABLE n; ROLLBACK",
+    // A savepoint is where its name was given last, in any case.
+    "BEGIN; INSERT INTO t VALUES (400, 1); SAVEPOINT s; INSERT INTO t VALUES (401, 1); INSERT INTO m VALUES (401, 1); \
+     SAVEPOINT S; DELETE FROM t WHERE id = 400; SAVEPOINT `it``s`; UPDATE t SET v = 3; ROLLBACK TO `IT``S`; \
+     INSERT INTO t VALUES (402, 1); ROLLBACK TO s; INSERT INTO t VALUES (403, 1); COMMIT",
+    // Released, with those behind it; gone back to twice; within and around.
+    "BEGIN; INSERT INTO a VALUES (410, 1); INSERT INTO t VALUES (410, 1); SAVEPOINT a; INSERT INTO t VALUES (411, 1); \
+     SAVEPOINT b; INSERT INTO t VALUES (412, 1); RELEASE SAVEPOINT a; SAVEPOINT b; INSERT INTO t VALUES (413, 1); \
+     ROLLBACK TO b; INSERT INTO t VALUES (414, 1); ROLLBACK TO b; INSERT INTO t VALUES (415, 1); COMMIT",
+    "BEGIN; INSERT INTO e VALUES (420, 1); SAVEPOINT a; INSERT INTO t VALUES (420, 1); SAVEPOINT b; \
+     INSERT INTO t VALUES (421, 1); ROLLBACK TO b; UPDATE t SET v = 11 WHERE id = 420; ROLLBACK TO a; COMMIT",
+    "SET sql_mode = 'ANSI_QUOTES'; SET sql_quote_show_create = 0; BEGIN; INSERT INTO m VALUES (430, 1); \
+     INSERT INTO t VALUES (430, 1); SAVEPOINT \"a b\"; INSERT INTO t VALUES (431, 1); SAVEPOINT savepoint; \
+     INSERT INTO t VALUES (432, 1); ROLLBACK TO savepoint; INSERT INTO t VALUES (433, 1); ROLLBACK TO \"A B\"; COMMIT",
+    // A function has savepoints of its own.
+    "BEGIN; INSERT INTO t VALUES (440, 1); SAVEPOINT s; INSERT INTO t VALUES (441, 1); INSERT INTO m VALUES (441, 1); \
+     SELECT f(442); INSERT INTO t VALUES (444, 1); ROLLBACK TO s; SELECT f(446); COMMIT",
+    // Prepared ones.
+    "XA START 'a'; INSERT INTO m VALUES (450, 1); INSERT INTO t VALUES (450, 1); SAVEPOINT s; \
+     INSERT INTO t VALUES (451, 1); ROLLBACK TO s; INSERT INTO t VALUES (452, 1); XA END 'a'; XA PREPARE 'a'; XA COMMIT 'a'",
+    "XA START 'a'; INSERT INTO t VALUES (453, 1); CREATE TEMPORARY TABLE n (id INT); XA END 'a'; XA ROLLBACK 'a'",
+    "XA START 'a'; INSERT INTO t VALUES (454, 1); CREATE TEMPORARY TABLE n (id INT); XA END 'a'; XA PREPARE 'a'; \
+     XA ROLLBACK 'a'",
 ];
 
 /// What the log has made of the run's tables.
@@ -109,37 +142,34 @@ async fn stored(shop: &Database) -> Rows {
     rows.collect()
 }
 
-/// All of it comes through, or stops where MariaDB has logged what it took
-/// back.
+/// All of it comes through.
 async fn come_through(options: MySqlOptions) {
     let maria = options.flavor() == Flavor::MariaDb;
     let server = MySql::start(options.database("shop")).await.unwrap();
     let shop = server.database("shop");
     shop.execute(&TABLES.replace("{aria}", if maria { "Aria" } else { "MyISAM" })).await.unwrap();
-    let (mut from, mut rows, mut stopped) = (here(&server).await, Rows::new(), 0);
-    for sql in SESSIONS {
+    // Its body has semicolons of its own.
+    let mut conn = shop.connect().await.unwrap();
+    conn.query_drop("SET GLOBAL log_bin_trust_function_creators = 1").await.unwrap();
+    conn.query_drop(FUNCTION).await.unwrap();
+    conn.disconnect().await.unwrap();
+    let (mut from, mut rows) = (here(&server).await, Rows::new());
+    for sql in SESSIONS.iter().chain(&TAKEN_BACK) {
         session(&shop, sql).await;
         from = follow(&server, &from, &mut rows).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         assert_eq!(rows, stored(&shop).await, "{sql}");
     }
-    for sql in TAKEN_BACK {
-        session(&shop, sql).await;
-        let mut read = rows.clone();
-        match follow(&server, &from, &mut read).await {
-            Ok(_) => assert_eq!(read, stored(&shop).await, "{sql}"),
-            Err(error) => {
-                assert!(maria, "{sql}: {error}");
-                assert_eq!(error.kind(), ErrorKind::Unsupported, "{sql}: {error}");
-                assert!(
-                    error.to_string().contains("rolled back after its rows were logged"),
-                    "{sql}: {error}"
-                );
-                stopped += 1;
-            }
-        }
-        (from, rows) = (here(&server).await, stored(&shop).await);
+    // So MariaDB has logged what it took back.
+    let events = server.query("SHOW BINLOG EVENTS IN 'binlog.000001'").await.unwrap();
+    for (statement, count) in [("ROLLBACK", 4), ("ROLLBACK TO ", 10)] {
+        let logged = events.iter().filter(|event| {
+            let text = event[5].as_deref().unwrap_or_default();
+            // Not that of the function.
+            text == statement
+                || statement.ends_with(' ') && text.contains(statement) && !text.contains("FUNCTION")
+        });
+        assert_eq!(logged.count(), if maria { count } else { 0 }, "{statement}");
     }
-    assert_eq!(stopped, if maria { TAKEN_BACK.len() } else { 0 });
     // What is in memory is gone, and the log says so by a statement.
     session(&shop, "INSERT INTO e VALUES (100, 1)").await;
     server.restart().await.unwrap();
@@ -173,5 +203,73 @@ async fn tables_without_transactions_are_passed_on_mysql_without_gtids() {
 async fn tables_without_transactions_are_passed_on_mariadb() {
     for version in ["10.11", "11.8"] {
         come_through(MySqlOptions::mariadb().version(version)).await;
+    }
+}
+
+/// What does not fit into a batch has been handed over in part when the log
+/// takes it back: the stream fails, and another one of the same source leaves
+/// it out.
+#[tokio::test]
+async fn a_large_transaction_that_is_taken_back_is_read_again_without_it() {
+    /// Some 3 MB.
+    const MANY: &str = "INSERT INTO t SELECT seq + {0}, 1 FROM seq_1_to_200000";
+    let many = |from: u32| MANY.replace("{0}", &from.to_string());
+    for version in ["10.11", "11.8"] {
+        let server = MySql::start(MySqlOptions::mariadb().version(version).database("shop")).await.unwrap();
+        let shop = server.database("shop");
+        shop.execute(&TABLES.replace("{aria}", "Aria")).await.unwrap();
+        let (start, source) = (here(&server).await, MySqlSource::new(config(&server)));
+        for sql in [
+            format!(
+                "BEGIN; INSERT INTO t VALUES (1, 1); CREATE TEMPORARY TABLE n (id INT); {}; ROLLBACK",
+                many(10)
+            ),
+            "INSERT INTO t VALUES (2, 1)".to_owned(),
+            // Of this one some of each half counts.
+            format!(
+                "BEGIN; INSERT INTO m VALUES (1, 1); INSERT INTO t VALUES (3, 1); SAVEPOINT s; {}; ROLLBACK TO s; \
+                 {}; SAVEPOINT s; {}; ROLLBACK TO s; INSERT INTO t VALUES (4, 1); COMMIT",
+                many(10),
+                many(1_000_000),
+                many(2_000_000)
+            ),
+            "UPDATE t SET v = 7 WHERE id < 5".to_owned(),
+        ] {
+            session(&shop, &sql).await;
+        }
+        let goal = here(&server).await;
+        let (mut at, mut rows, mut again) = (start, Rows::new(), 0);
+        let schema = Arc::new(probe::describe(&config(&server), "shop", &OURS).await.unwrap());
+        while !source.reached(&at, &goal).unwrap() {
+            let options = StreamOptions::new("run".parse().unwrap(), at.clone(), Arc::clone(&schema));
+            let mut changes = source.changes(options).await.unwrap();
+            let mut open = Vec::new();
+            while !source.reached(&at, &goal).unwrap() {
+                let batch = match within("changes", changes.batches.next()).await.unwrap() {
+                    Ok(batch) => batch,
+                    Err(error) => {
+                        assert!(error.is_retryable() && error.to_string().contains("rolled back"), "{error}");
+                        assert!(!open.is_empty(), "nothing was handed over before it was taken back");
+                        again += 1;
+                        break;
+                    }
+                };
+                for item in batch.items() {
+                    if let Item::Rows(run) = item {
+                        let ids = batch.rows_of(run).map(|row| {
+                            let image = row.after().unwrap();
+                            [0, 1].map(|at| image.cell(at).value().unwrap().to_string())
+                        });
+                        open.extend(ids);
+                    }
+                    if let Some(position) = item.position() {
+                        at = position.clone();
+                        rows.extend(open.drain(..).map(|[id, v]| (("t".to_owned(), id), v)));
+                    }
+                }
+            }
+        }
+        assert_eq!(again, 2, "one for each that does not fit");
+        assert!(rows.len() == 200_003 && rows == stored(&shop).await, "{version}: {} rows", rows.len());
     }
 }

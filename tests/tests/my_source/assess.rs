@@ -6,6 +6,7 @@ use mysql_async::prelude::Queryable;
 use zdm_core::connect::{Finding, Role, Severity, Source as _};
 use zdm_mysql::MySqlSource;
 use zdm_servers::mysql::{MySql, MySqlOptions, User};
+use zdm_tests::within;
 
 use super::fixture::{config, each, shop};
 
@@ -162,6 +163,78 @@ async fn each_missing_right_is_told_with_its_grant() {
         // And with them the run begins and reads.
         let schema = source.describe(&shop()).await.unwrap();
         source.snapshot(&run, &schema, None).await.unwrap();
+        server.close().await.unwrap();
+    }
+}
+
+/// What would keep a cutover's hold waiting is told at its step 0, with the
+/// statement that ends it; what is in nobody's way is not.
+#[tokio::test]
+async fn who_is_in_the_way_of_a_hold_is_told_before_it() {
+    let sql = "CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE aside (id INT PRIMARY KEY); \
+               CREATE DATABASE other; CREATE TABLE other.x (id INT PRIMARY KEY)";
+    let mut all = each().to_vec();
+    // One that keeps an account of who has a table open.
+    all.push(each()[1].clone().setting("performance_schema", "ON"));
+    for (nth, options) in all.into_iter().enumerate() {
+        let (server, _) = server(options, sql).await;
+        let short = config(&server).begin_timeout(std::time::Duration::from_secs(1)).build().unwrap();
+        let source = MySqlSource::new(short);
+        let t = zdm_core::schema::Selection::new(["shop.t"]).unwrap();
+        let schema = source.describe(&t).await.unwrap();
+        let left = async || {
+            let assess = source.capabilities().assess.unwrap();
+            assess.assess(Role::Left, &"run".parse().unwrap(), &schema).await.unwrap()
+        };
+        let old = async |count: &str| {
+            let sql = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_started < NOW() - INTERVAL 1 SECOND";
+            // It counts anew only when nobody has asked for a while.
+            let pause = std::time::Duration::from_millis(150);
+            let wait = async {
+                while server.value(sql).await.unwrap() != count {
+                    tokio::time::sleep(pause).await;
+                }
+                tokio::time::sleep(pause).await;
+            };
+            within("old transactions", wait).await;
+        };
+        let known = nth == 2;
+        let cases = [
+            ("shop", "SELECT * FROM t", None),
+            ("shop", "INSERT INTO t VALUES (1)", Some(Severity::Blocker)),
+            ("shop", "INSERT INTO aside VALUES (1)", (!known).then_some(Severity::Blocker)),
+            ("other", "INSERT INTO x VALUES (1)", (!known).then_some(Severity::Warning)),
+            (
+                "other",
+                "INSERT INTO shop.t VALUES (2)",
+                Some(if known { Severity::Blocker } else { Severity::Warning }),
+            ),
+        ];
+        let mut open = Vec::new();
+        for (database, statement, told) in cases {
+            let mut conn = server.database(database).connect().await.unwrap();
+            conn.query_drop("BEGIN").await.unwrap();
+            conn.query_drop(statement).await.unwrap();
+            open.push((conn, statement, told));
+        }
+        old("5").await;
+        let found = left().await;
+        assert_eq!(found.len(), open.iter().filter(|(.., told)| told.is_some()).count(), "{nth} {found:?}");
+        for (mut conn, statement, told) in open {
+            let thread = format!("thread {}", conn.id());
+            let finding = found.iter().find(|finding| finding.subject == thread);
+            assert_eq!(finding.map(|finding| finding.severity), told, "{nth} {statement} {found:?}");
+            let remedy = finding.and_then(|finding| finding.remedy.clone());
+            assert!(finding.is_none() || remedy == Some(format!("KILL {}", conn.id())), "{found:?}");
+            conn.query_drop("ROLLBACK").await.unwrap();
+        }
+        old("0").await;
+        let mut conn = server.database("shop").connect().await.unwrap();
+        conn.query_drop("XA START 'x'; INSERT INTO t VALUES (1); XA END 'x'; XA PREPARE 'x'").await.unwrap();
+        let found = left().await;
+        assert!(codes(&found).contains(&(Severity::Blocker, "prepared_transaction")), "{found:?}");
+        conn.query_drop("XA ROLLBACK 'x'").await.unwrap();
+        assert!(codes(&left().await).is_empty());
         server.close().await.unwrap();
     }
 }

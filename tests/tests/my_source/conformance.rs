@@ -152,6 +152,11 @@ async fn mariadb_keeps_the_contracts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_later_mariadb_keeps_the_contracts() {
+    keeps_the_contracts(MySqlOptions::mariadb().version("11.8"), &[ALIKE]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mysql_keeps_the_contracts() {
     keeps_the_contracts(MySqlOptions::mysql().version("9"), &[LOCKED, ALIKE]).await;
 }

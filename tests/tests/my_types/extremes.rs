@@ -1,5 +1,6 @@
 //! The least and the largest value of every type of the documented table go to
-//! PostgreSQL and come back the same, by copy and by the log.
+//! PostgreSQL, or to the server's kin, and come back the same, by copy and by
+//! the log.
 //!
 //! A line of the table that has no extremes here fails the test.
 
@@ -80,6 +81,21 @@ fn extremes(ddl: &str) -> Vec<String> {
     }
 }
 
+/// What only its kin holds as well.
+fn extremes_of_kin(ddl: &str) -> &'static [&'static str] {
+    match ddl {
+        "date" => &["'0000-00-00'", "'2024-02-31'", "'2024-00-10'", "'0000-12-31'"],
+        "datetime" => &["'0000-00-00 00:00:00'", "'2023-02-29 23:59:59'"],
+        "datetime(3)" => &["'0000-00-00 00:00:00.000'", "'2024-06-31 00:00:00.999'"],
+        "timestamp" | "timestamp(6)" => &["'0000-00-00 00:00:00'"],
+        "point" | "geometry" => {
+            &["ST_GeomFromText('POINT(45 -90)', 4326)", "ST_GeomFromText('POINT(0 0)', 3857)"]
+        }
+        "geometrycollection" => &["ST_GeomFromText('GEOMETRYCOLLECTION EMPTY', 0)"],
+        _ => &[],
+    }
+}
+
 fn is_shape(ddl: &str) -> bool {
     ddl.starts_with("geometry")
         || ddl.ends_with("point")
@@ -87,73 +103,163 @@ fn is_shape(ddl: &str) -> bool {
         || ddl.ends_with("polygon")
 }
 
-/// A table for each type: the `first` of its values, or the others.
-async fn write(home: &Database, types: &[String], first: bool) {
-    for (at, ddl) in types.iter().enumerate() {
-        let counted = ddl.contains("auto_increment");
-        let (key, unique) = (format!("id int PRIMARY KEY, v {ddl}"), if counted { " UNIQUE" } else { "" });
-        let mut sql =
-            vec!["SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES'".to_owned()];
-        if first {
-            sql.push(format!("CREATE TABLE t{at} ({key}{unique}) DEFAULT CHARSET utf8mb4"));
-        }
-        for (id, value) in extremes(ddl).iter().enumerate() {
-            if (id == 0) == first {
-                sql.push(format!("INSERT INTO t{at} VALUES ({id}, {value})"));
-            }
-        }
-        if !first && !counted {
-            // What was copied is said anew by the log.
-            sql.push(format!("UPDATE t{at} SET id = 100 WHERE id = 0"));
-            sql.push(format!("INSERT INTO t{at} VALUES (200, NULL)"));
-        }
-        home.execute(&sql.join("; ")).await.unwrap_or_else(|error| panic!("{ddl}: {error}"));
+/// How many types share a table.
+const TOGETHER: usize = 8;
+
+/// Some types and their values; each row has one of each.
+struct Table {
+    name: String,
+    columns: Vec<(String, Vec<String>)>,
+}
+
+impl Table {
+    /// All that is to be tried.
+    fn all(types: &[String], kin: bool) -> Vec<Self> {
+        // What counts has to be a key.
+        let (counted, plain): (Vec<_>, Vec<_>) = types.iter().partition(|ddl| ddl.contains("auto_increment"));
+        let values = |ddl: &String| {
+            let mut values = extremes(ddl);
+            values.extend(extremes_of_kin(ddl).iter().filter(|_| kin).map(|value| (*value).to_owned()));
+            (ddl.clone(), values)
+        };
+        let together = plain.chunks(TOGETHER).chain(counted.chunks(1)).enumerate();
+        together
+            .map(|(at, ddls)| Self {
+                name: format!("t{at}"),
+                columns: ddls.iter().map(|ddl| values(ddl)).collect(),
+            })
+            .collect()
+    }
+
+    fn is_counted(&self) -> bool {
+        self.columns[0].0.contains("auto_increment")
+    }
+
+    fn ddl(&self) -> String {
+        let unique = if self.is_counted() { " UNIQUE" } else { "" };
+        let columns = self.columns.iter().enumerate().map(|(at, (ddl, _))| format!("c{at} {ddl}{unique}"));
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        format!("CREATE TABLE {} (id int PRIMARY KEY, {columns}) DEFAULT CHARSET utf8mb4", self.name)
+    }
+
+    /// Every other row, from `first` on: each half has all values, but of what
+    /// counts.
+    fn insert(&self, first: usize) -> String {
+        let most = self.columns.iter().map(|(_, values)| values.len()).max().unwrap_or_default();
+        let (rows, step) = if self.is_counted() { (most, 1) } else { (2 * most, 2) };
+        let row = |id: usize| {
+            let values = self.columns.iter().map(|(_, values)| values[id / step % values.len()].as_str());
+            format!("({id}, {})", values.collect::<Vec<_>>().join(", "))
+        };
+        let rows: Vec<String> = (first..rows).step_by(2).map(row).collect();
+        format!("INSERT INTO {} VALUES {}", self.name, rows.join(", "))
+    }
+
+    /// What the log carries: the other rows, one of nulls, and what was copied
+    /// once more.
+    fn go_on(&self) -> String {
+        let again = format!("UPDATE {} SET id = id + 1000 WHERE id % 2 = 0", self.name);
+        let nulls = if self.is_counted() {
+            String::new()
+        } else {
+            format!("; INSERT INTO {} VALUES (200{})", self.name, ", NULL".repeat(self.columns.len()))
+        };
+        format!("{}; {again}{nulls}", self.insert(1))
     }
 }
 
-async fn there_and_back(options: MySqlOptions, title: &str, mapping: Mapping) {
-    let (server, postgres) = tokio::join!(MySql::start(options), Postgres::start(PgOptions::new()));
-    let (server, postgres) = (server.unwrap(), postgres.unwrap());
-    let types: Vec<String> = lines(title).into_iter().map(|(ddl, _)| ddl).collect();
+async fn write(home: &Database, sql: &str, kin: bool) {
+    let mode = if kin { "STRICT_ALL_TABLES,ALLOW_INVALID_DATES" } else { "STRICT_ALL_TABLES" };
+    let settle = format!("SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = '{mode}'");
+    home.execute(&format!("{settle}; {sql}")).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+async fn there_and_back(server: &MySql, types: &[String], abroad: Place, mapping: Mapping) {
+    let kin = matches!(abroad, Place::MySql(_));
     let home = server.create_database("home").await.unwrap();
-    write(&home, &types, true).await;
+    let tables = Table::all(types, kin);
+    for table in &tables {
+        write(&home, &format!("{}; {}", table.ddl(), table.insert(0)), kin).await;
+    }
     let again = server.create_database("again").await.unwrap();
-    let abroad = Place::Postgres(postgres.create_database("abroad").await.unwrap());
     let there = Move::between(&Place::MySql(home.clone()), &abroad, "there");
     let back = Move::between(&abroad, &Place::MySql(again.clone()), "back").mapping(mapping);
-    let equal = async |what: &str| {
-        let mut across = Across::between(&home, &again);
-        for at in (0..types.len()).filter(|at| is_shape(&types[*at])) {
-            across = across.read_as(format!("t{at}"), "v", Kind::Geometry);
+    for (what, write_more) in [("copied", false), ("followed", true)] {
+        for table in tables.iter().filter(|_| write_more) {
+            write(&home, &table.go_on(), kin).await;
         }
-        let found = across.run().await.unwrap();
-        let named = found.shown.iter().map(|difference| {
-            let at = difference.table.strip_prefix('t').and_then(|at| at.parse::<usize>().ok());
-            format!("{} {difference}", at.map_or("", |at| types[at].as_str()))
-        });
-        assert!(found.is_empty(), "{title} {what}:\n{}", named.collect::<Vec<_>>().join("\n"));
-        assert_eq!(found.tables, types.len() as u64, "{title} {what}");
-    };
-    there.caught_up().await.unwrap_or_else(|error| panic!("{error:?}"));
-    back.caught_up().await.unwrap_or_else(|error| panic!("{error:?}"));
-    equal("copied").await;
-    write(&home, &types, false).await;
-    there.caught_up().await.unwrap_or_else(|error| panic!("{error:?}"));
-    back.caught_up().await.unwrap_or_else(|error| panic!("{error:?}"));
-    equal("followed").await;
+        there.caught_up().await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+        back.caught_up().await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+        // What lies between is compared too, where it says everything alike.
+        let places = [Some(Place::MySql(again.clone())), Some(abroad.clone()).filter(|_| kin)];
+        for place in places.into_iter().flatten() {
+            let mut across = Across::between(&home, place.side());
+            for table in &tables {
+                for at in (0..table.columns.len()).filter(|at| is_shape(&table.columns[*at].0)) {
+                    across = across.read_as(&table.name, format!("c{at}"), Kind::Geometry);
+                }
+            }
+            let found = across.run().await.unwrap();
+            let named = found.shown.iter().map(|difference| {
+                let table = tables.iter().find(|table| table.name == difference.table);
+                let at =
+                    difference.column.as_ref().and_then(|name| name.strip_prefix('c')?.parse::<usize>().ok());
+                format!("{} {difference}", table.zip(at).map_or("", |(table, at)| &table.columns[at].0))
+            });
+            assert!(found.is_empty(), "{what}:\n{}", named.collect::<Vec<_>>().join("\n"));
+            assert_eq!(found.tables, tables.len() as u64, "{what}");
+        }
+    }
+}
+
+fn types(title: &str) -> Vec<String> {
+    lines(title).into_iter().map(|(ddl, _)| ddl).collect()
+}
+
+async fn by_postgres(options: MySqlOptions, title: &str, mapping: Mapping) {
+    let (server, postgres) = tokio::join!(MySql::start(options), Postgres::start(PgOptions::new()));
+    let (server, postgres) = (server.unwrap(), postgres.unwrap());
+    let abroad = Place::Postgres(postgres.create_database("abroad").await.unwrap());
+    there_and_back(&server, &types(title), abroad, mapping).await;
     server.close().await.unwrap();
 }
 
 #[tokio::test]
 async fn extremes_of_mysql_come_back_from_postgresql() {
     let mapping = Mapping::new().data_type("interval", "time(6)").data_type("real[]", "vector(3)");
-    there_and_back(MySqlOptions::mysql().version("9"), "MySQL to PostgreSQL", mapping).await;
+    by_postgres(MySqlOptions::mysql().version("9"), "MySQL to PostgreSQL", mapping).await;
 }
 
 #[tokio::test]
 async fn extremes_of_mariadb_come_back_from_postgresql() {
     let mapping = Mapping::new().data_type("interval", "time(6)");
-    there_and_back(MySqlOptions::mariadb().version("10.11"), "MariaDB to PostgreSQL", mapping).await;
+    by_postgres(MySqlOptions::mariadb().version("10.11"), "MariaDB to PostgreSQL", mapping).await;
+}
+
+async fn by_kin(options: MySqlOptions, kin: MySqlOptions, types: Vec<String>) {
+    let (server, other) = tokio::join!(MySql::start(options), MySql::start(kin));
+    let (server, other) = (server.unwrap(), other.unwrap());
+    let abroad = Place::MySql(other.create_database("abroad").await.unwrap());
+    there_and_back(&server, &types, abroad, Mapping::new()).await;
+    server.close().await.unwrap();
+    other.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn extremes_of_mysql_come_back_from_mariadb() {
+    // A vector is tested by itself: not every MariaDB has it.
+    let types = types("MySQL to PostgreSQL").into_iter().filter(|ddl| !ddl.starts_with("vector"));
+    by_kin(MySqlOptions::mysql().version("9"), MySqlOptions::mariadb().version("10.11"), types.collect())
+        .await;
+}
+
+#[tokio::test]
+async fn extremes_of_mariadb_come_back_from_mysql() {
+    let both = types("MySQL to PostgreSQL").into_iter().chain(types("MariaDB to PostgreSQL"));
+    let mut types: Vec<String> = both.filter(|ddl| !ddl.starts_with("vector")).collect();
+    types.sort();
+    types.dedup();
+    by_kin(MySqlOptions::mariadb().version("11.8"), MySqlOptions::mysql().version("9"), types).await;
 }
 
 #[tokio::test]

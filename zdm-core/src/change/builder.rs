@@ -152,6 +152,17 @@ pub struct Assembler {
     parent: Option<Parent>,
 }
 
+/// A moment of an [`Assembler`]: what it held then.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mark {
+    core: usize,
+    cells: usize,
+    items: usize,
+    /// Rows of the last item, which more may have joined since.
+    rows: usize,
+    native_end: usize,
+}
+
 /// Kept alive for its buffers' budget.
 struct Parent(Arc<Inner>);
 
@@ -317,6 +328,31 @@ impl Assembler {
         .with("table", &run.table.name))
     }
 
+    /// What it holds now, between two rows, for [`rewind`](Self::rewind). That
+    /// of an empty one is `Mark::default()`.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            core: self.core.len(),
+            cells: self.cells.len(),
+            items: self.items.len(),
+            rows: if let Some(Item::Rows(run)) = self.items.last() { run.rows } else { 0 },
+            native_end: self.native_end,
+        }
+    }
+
+    /// Takes out again what was added since `mark`, which is one of this
+    /// assembler's: rows that their log takes back behind them.
+    pub fn rewind(&mut self, mark: &Mark) {
+        self.core.truncate(mark.core);
+        self.cells.truncate(mark.cells);
+        self.items.truncate(mark.items);
+        if let Some(Item::Rows(run)) = self.items.last_mut() {
+            run.rows = mark.rows;
+        }
+        self.image = self.cells.len();
+        self.native_end = mark.native_end;
+    }
+
     /// Bytes gathered so far, native ones up to the furthest cell.
     pub fn bytes(&self) -> usize {
         self.core.len()
@@ -402,6 +438,35 @@ mod tests {
         assert_eq!(last.before().unwrap().cell(0).value().unwrap(), Value::Int(0));
         assert_eq!(last.after().unwrap().cell(0).value().unwrap(), Value::Int(9));
         assert!(last.after().unwrap().cell(1).is_unchanged());
+    }
+
+    #[test]
+    fn what_was_added_since_a_mark_is_taken_out_again() {
+        let (table, other) = (table(), table());
+        let row = |batch: &mut Assembler, table: &Arc<Table>, id| {
+            batch.row(table, Op::Insert, false);
+            batch.value(&Value::Int(id)).unwrap();
+            batch.value(&Value::from("x")).unwrap();
+            batch.end_image().unwrap();
+        };
+        let mut batch = Assembler::new();
+        batch.item(Item::Begin(Begin { xid: Xid(1) }));
+        row(&mut batch, &table, 1);
+        let (mark, bytes) = (batch.mark(), batch.bytes());
+        // One that joins the run, and one that does not.
+        row(&mut batch, &table, 2);
+        row(&mut batch, &other, 3);
+        batch.rewind(&mark);
+        assert_eq!(batch.bytes(), bytes);
+        row(&mut batch, &table, 4);
+        batch.item(Item::Commit(Commit { position: Position::new(Engine::new("test"), "1"), time: None }));
+        let batch = batch.finish(Bytes::new(), Arc::new(CoreEncoding), None).unwrap();
+        let ids: Vec<_> = batch.rows().map(|row| row.after().unwrap().cell(0).value().unwrap()).collect();
+        assert_eq!((ids, batch.items().len()), (vec![Value::Int(1), Value::Int(4)], 3));
+        let mut empty = Assembler::new();
+        row(&mut empty, &table, 5);
+        empty.rewind(&Mark::default());
+        assert!(empty.is_empty() && empty.bytes() == 0);
     }
 
     #[test]

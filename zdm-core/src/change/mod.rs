@@ -49,7 +49,7 @@ mod value;
 
 pub use batch::{Batch, Begin, Commit, Item, Op, Run, Xid};
 pub use budget::{Budget, Permit};
-pub use builder::{Assembler, BatchBuilder, Field};
+pub use builder::{Assembler, BatchBuilder, Field, Mark};
 pub use cell::{Cell, CoreEncoding, Encoding, Format};
 pub use core_encoding::{decode as decode_core, encode as encode_core};
 pub use owned::{Change, OwnedField};

@@ -19,7 +19,10 @@ use crate::{Identity, Position, Result};
 /// *Order.* The stream hands over committed transactions only, whole, one
 /// after the other, in commit order. What its log gives earlier or interleaved
 /// (transactions streamed while they run, prepared and XA ones) the source
-/// keeps aside until the commit.
+/// keeps aside until the commit. Where the log tells only behind the rows of a
+/// transaction that they do not count, and some were handed over, the stream
+/// fails with an error that a retry helps, and the next one of this source
+/// leaves them out.
 ///
 /// *Duplicates.* None within one stream. A stream opened at an earlier
 /// position gives the same transactions again, in the same order.

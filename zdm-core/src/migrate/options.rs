@@ -157,7 +157,8 @@ impl Builder {
         self
     }
 
-    /// Converts to a target of another engine by these wishes.
+    /// Converts to a target of another engine by these wishes; between servers
+    /// of one engine, gives tables and columns these names.
     #[must_use]
     pub fn mapping(mut self, mapping: Mapping) -> Self {
         self.mapping = mapping;

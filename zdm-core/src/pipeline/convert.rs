@@ -1,7 +1,8 @@
 //! The last stage of all: rows of one engine's schema as rows of another's.
 //!
 //! Behind the user's stages, so that those see what the source has. Between
-//! servers of one engine it is not there.
+//! servers of one engine there are the names of a mapping alone, which are
+//! stages again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -17,10 +18,18 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) struct Converting {
     stages: Arc<dyn Transform>,
     mapping: Mapping,
-    /// The target's language, once it is known; `None` in it where there is
-    /// nothing to convert.
-    dialect: OnceLock<Option<Box<dyn Dialect>>>,
+    /// What comes behind the stages, once it is known.
+    behind: OnceLock<Behind>,
     planned: RwLock<Planned>,
+}
+
+/// What is left to do behind the user's stages.
+enum Behind {
+    Nothing,
+    /// The mapping's names.
+    Names(Arc<dyn Transform>),
+    /// The target's language.
+    Words(Box<dyn Dialect>),
 }
 
 #[derive(Default)]
@@ -37,13 +46,13 @@ const REMEMBERED: usize = 1024;
 
 impl Converting {
     pub(crate) fn new(stages: Arc<dyn Transform>, mapping: Mapping) -> Self {
-        Self { stages, mapping, dialect: OnceLock::new(), planned: RwLock::default() }
+        Self { stages, mapping, behind: OnceLock::new(), planned: RwLock::default() }
     }
 
     /// Asks the target for its language, if a table comes from another
     /// engine. A sink that has none takes rows as they are.
     pub(crate) async fn open(&self, sink: &dyn Sink, schema: &Schema) -> Result<()> {
-        if self.dialect.get().is_some() {
+        if self.behind.get().is_some() {
             return Ok(());
         }
         let dialect = match sink.capabilities().convert {
@@ -54,18 +63,27 @@ impl Converting {
             let engine = dialect.names().engine;
             schema.tables.iter().any(|table| !table.speaks(&engine))
         });
-        if foreign.is_none() && !self.mapping.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "a mapping is for a target of another engine: between servers of one engine give the migration \
-                 stages in its place (rename_table, rename_column, drop_columns, route, map_to of \
-                 zdm_core::pipeline::Stages), which the tool does not have: leave --map out there, and rename or \
-                 drop at the target after the cutover",
-            ));
-        }
+        let behind = match foreign {
+            Some(dialect) => Behind::Words(dialect),
+            None if self.mapping.is_empty() => Behind::Nothing,
+            None => Behind::Names(self.names()?),
+        };
         // Another task may have been quicker, with the same answer.
-        let _ = self.dialect.set(foreign);
+        let _ = self.behind.set(behind);
         Ok(())
+    }
+
+    fn names(&self) -> Result<Arc<dyn Transform>> {
+        match self.mapping.beyond_names() {
+            None => Ok(super::stages::names_of(&self.mapping)),
+            Some(wish) => Err(Error::new(
+                ErrorKind::Config,
+                "between servers of one engine a mapping gives names and leaves columns behind, and types and values \
+                 stay what they are: take this wish out of it; a program changes types by stages (map_to of \
+                 zdm_core::pipeline::Stages), and a database at the target behind the cutover",
+            )
+            .with("wish", wish)),
+        }
     }
 
     /// What the conversion comes to; `None` where there is none. Plans
@@ -82,7 +100,24 @@ impl Converting {
     }
 
     fn dialect(&self) -> Option<&dyn Dialect> {
-        self.dialect.get().and_then(Option::as_deref)
+        match self.behind.get() {
+            Some(Behind::Words(dialect)) => Some(&**dialect),
+            _ => None,
+        }
+    }
+
+    fn renaming(&self) -> Option<&dyn Transform> {
+        match self.behind.get() {
+            Some(Behind::Names(names)) => Some(&**names),
+            _ => None,
+        }
+    }
+
+    /// Refuses names that cannot be given.
+    fn refuse(&self, staged: &Schema) -> Result<()> {
+        let checked =
+            self.mapping.refuse_strangers(staged).and_then(|()| self.mapping.refuse_merging(staged));
+        checked.map_err(|error| error.during("pipeline.convert"))
     }
 
     /// What becomes of the rows of a table that the stages gave.
@@ -139,6 +174,10 @@ fn by_address(first: &[Arc<Rows>]) -> HashMap<usize, Arc<Rows>> {
 impl Transform for Converting {
     fn schema(&self, schema: &Schema) -> Result<Schema> {
         let staged = self.stages.schema(schema)?;
+        if let Some(names) = self.renaming() {
+            self.refuse(&staged)?;
+            return names.schema(&staged);
+        }
         let Some(mut conversion) = self.conversion(&staged)? else { return Ok(staged) };
         let mut planned = self.planned.write().unwrap_or_else(PoisonError::into_inner);
         // Who holds a table from an earlier plan goes by its pointer.
@@ -159,9 +198,17 @@ impl Transform for Converting {
 
     fn check(&self, schema: &Schema) -> Vec<Finding> {
         let mut findings = self.stages.check(schema);
-        match self.report(schema) {
-            Ok(Some(report)) => findings.extend(report.findings()),
-            Ok(None) => {}
+        let more = match self.renaming() {
+            None => {
+                self.report(schema).map(|report| report.map_or_else(Vec::new, |report| report.findings()))
+            }
+            Some(names) => self.stages.schema(schema).and_then(|staged| {
+                self.refuse(&staged)?;
+                Ok(names.check(&staged))
+            }),
+        };
+        match more {
+            Ok(more) => findings.extend(more),
             Err(error) => {
                 findings.push(Finding::new(Severity::Blocker, "conversion", "conversion", error.to_string()))
             }
@@ -171,6 +218,9 @@ impl Transform for Converting {
 
     fn batch(&self, batch: Batch) -> Result<Batch> {
         let batch = self.stages.batch(batch)?;
+        if let Some(names) = self.renaming() {
+            return names.batch(batch);
+        }
         if self.dialect().is_none() {
             return Ok(batch);
         }
@@ -188,6 +238,10 @@ impl Transform for Converting {
     }
 
     fn keys_back(&self, table: &Arc<Table>, keys: Batch) -> Result<(Arc<Table>, Batch)> {
+        if let Some(names) = self.renaming() {
+            let (table, keys) = names.keys_back(table, keys)?;
+            return self.stages.keys_back(&table, keys);
+        }
         if self.dialect().is_none() {
             return self.stages.keys_back(table, keys);
         }
@@ -223,6 +277,11 @@ impl Transform for Converting {
 
     fn irreversible(&self, schema: &Schema) -> Vec<Finding> {
         let mut findings = self.stages.irreversible(schema);
+        if let Some(names) = self.renaming()
+            && let Ok(staged) = self.stages.schema(schema)
+        {
+            findings.extend(names.irreversible(&staged));
+        }
         if let Ok(Some(report)) = self.report(schema) {
             let finding =
                 |why: &String| Finding::new(Severity::Blocker, "conversion", "conversion", why.clone());

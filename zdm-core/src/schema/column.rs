@@ -112,6 +112,10 @@ pub struct Column {
     /// [`decoded_by`](Self::decoded_by).
     #[serde(default)]
     pub origin: Option<Arc<Self>>,
+    /// Whether it refuses numbers below zero and its neutral type does not say
+    /// so: `DECIMAL UNSIGNED`.
+    #[serde(default)]
+    pub unsigned: bool,
     /// Whether it can hold null.
     pub nullable: bool,
     /// Its default, in the engine's own language.
@@ -157,6 +161,7 @@ impl Column {
             data_type,
             native: NativeType::default(),
             origin: None,
+            unsigned: false,
             nullable: true,
             default: None,
             neutral: None,

@@ -1,15 +1,25 @@
 //! The source's other settings, and who would make the start wait.
 
+use std::time::Duration;
+
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 use zdm_core::Result;
 use zdm_core::connect::{Finding, Severity};
 
 use super::Look;
+use crate::config::MySqlConfig;
 use crate::connect::threads::{appliers, is_about_a_text};
 use crate::error::OrMy;
 use crate::schema::Cells;
 use crate::snapshot::prepared;
+
+/// A transaction this old is worth a word, or one as old as a start may wait.
+const LONG: Duration = Duration::from_secs(60);
+
+pub(super) fn long(config: &MySqlConfig) -> Duration {
+    config.begin_timeout().min(LONG)
+}
 
 pub(super) async fn assess(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
     settings(look, findings);
@@ -94,9 +104,12 @@ async fn waits(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
         // Told with the rights.
         return Ok(());
     }
-    let sql = "SELECT trx_mysql_thread_id, trx_started FROM information_schema.INNODB_TRX \
-                WHERE trx_id > 0 AND trx_id < (1 << 48) AND trx_mysql_thread_id > 0 \
-                  AND trx_started < NOW() - INTERVAL 1 MINUTE ORDER BY trx_started";
+    let long = long(look.config).as_secs();
+    let sql = format!(
+        "SELECT trx_mysql_thread_id, trx_started FROM information_schema.INNODB_TRX \
+         WHERE trx_id > 0 AND trx_id < (1 << 48) AND trx_mysql_thread_id > 0 \
+           AND trx_started < NOW() - INTERVAL {long} SECOND ORDER BY trx_started"
+    );
     let rows: Vec<Row> = match look.control.query(sql).await.during("assess.waits") {
         // The start asks again until the server can say it.
         Err(error) if is_about_a_text(&error) => Vec::new(),

@@ -22,7 +22,19 @@ pub(super) struct Events {
     rows: bool,
 }
 
+/// How much of them there was at some moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Kept {
+    bytes: usize,
+    rows: bool,
+}
+
 impl Events {
+    /// How much of them there is.
+    pub(super) fn kept(&self) -> Kept {
+        Kept { bytes: self.bytes.len(), rows: self.rows }
+    }
+
     /// Whether it has rows of the run's tables.
     pub(super) fn has_rows(&self) -> bool {
         self.rows
@@ -80,6 +92,14 @@ impl Aside {
             .with("undecided_limit", self.limit));
         }
         events.add(event, rows)
+    }
+
+    /// What came since that moment does not count.
+    pub(super) fn cut(&mut self, events: &mut Events, kept: Kept) {
+        self.release(events);
+        events.bytes.truncate(kept.bytes);
+        events.rows = kept.rows;
+        self.bytes += events.bytes.len() as u64;
     }
 
     /// It is prepared: from here on it waits for its decision.
@@ -197,6 +217,17 @@ mod tests {
             aside.decide(&id(b"a")).unwrap();
         }
         assert_eq!(aside.bytes, 0);
+    }
+
+    #[test]
+    fn what_is_rolled_back_is_kept_no_longer() {
+        let (mut aside, mut events) = (Aside::new(100), Events::default());
+        aside.keep(&mut events, &event(20), false).unwrap();
+        let kept = events.kept();
+        aside.keep(&mut events, &event(30), true).unwrap();
+        aside.cut(&mut events, kept);
+        assert!(!events.has_rows() && aside.bytes == 20);
+        assert_eq!(events.next(&mut BytesMut::new()), Some(0..20));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::event::{HEADER, Query, kind};
 use super::offline::{event_of, every_type};
 use super::payload::Payload;
 use super::statement::Tables;
+use super::undo::Undone;
 use super::walk::{From, Then, Walk};
 use crate::position::Point;
 use crate::types::ENCODING;
@@ -97,7 +98,7 @@ struct Reading {
 
 impl Reading {
     fn new(from: &Point) -> Self {
-        let walk = Walk::new(&every_type(), from, 1, false, 1 << 16);
+        let walk = Walk::new(&every_type(), from, 1, false, 1 << 16, Undone::default());
         Self { walk, batch: Assembler::new(), own: BytesMut::new() }
     }
 

@@ -5,6 +5,7 @@
 //! start        where a stream may begin, and which server this is
 //! walk         where transactions begin and end; place: the position
 //! statement    what a statement means; aside: XA, prepared and undecided
+//! undo         rows that a rollback behind them takes back
 //! decoder      events -> rows of a batch, and what means something else
 //! event        headers and bodies; reader: an event's bytes, front to back
 //! table_map    a table as the log shows it, matched with the catalog's
@@ -31,6 +32,8 @@ pub(crate) mod start;
 mod statement;
 mod stream;
 mod table_map;
+mod undo;
 mod walk;
 
 pub(crate) use self::stream::open;
+pub(crate) use self::undo::Undone;

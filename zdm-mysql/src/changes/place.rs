@@ -51,6 +51,11 @@ impl Place {
         Self { server, gtids: from.gtids.clone(), file: None, floor, low: from.low.clone(), again }
     }
 
+    /// The server whose log it is.
+    pub(super) fn server(&self) -> u32 {
+        self.server
+    }
+
     /// The stream goes on in another file.
     pub(super) fn rotate(&mut self, file: &str, offset: u64) -> Result<()> {
         self.file = Some(FilePoint::new(file, offset)?);

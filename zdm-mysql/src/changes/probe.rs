@@ -48,7 +48,7 @@ pub async fn describe(config: &MySqlConfig, database: &str, tables: &[&str]) -> 
 }
 
 pub async fn changes(config: &MySqlConfig, options: StreamOptions) -> Result<Changes> {
-    super::open(&Arc::new(config.clone()), options).await
+    super::open(&Arc::new(config.clone()), &super::Undone::default(), options).await
 }
 
 pub async fn here(config: &MySqlConfig) -> Result<Position> {

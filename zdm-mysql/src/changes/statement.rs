@@ -11,6 +11,7 @@ mod words;
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
 use zdm_core::schema::{Schema, Table, TableName};
 
 use self::words::{Reading, Word, Words};
@@ -25,8 +26,10 @@ pub(super) enum Meaning {
     Commit,
     /// What came since the beginning is not.
     Rollback,
-    /// What came since some moment is not; more may follow.
-    RollbackTo,
+    /// What came since that savepoint is not; more may follow.
+    RollbackTo(Savepoint),
+    /// A moment that can be rolled back to.
+    Savepoint(Savepoint),
     /// Rows follow that belong to an XA transaction.
     XaStart,
     /// An XA transaction is decided.
@@ -41,6 +44,11 @@ pub(super) enum Meaning {
     /// Rows may have changed that were not logged as rows.
     NotAsRows,
 }
+
+/// The name of a savepoint in small letters, which servers do not tell apart;
+/// `None` for one that is not readable, or not ASCII and so folded by rules
+/// that differ from server to server.
+pub(super) type Savepoint = Option<SmolStr>;
 
 /// The tables that statements are searched for.
 #[derive(Debug)]
@@ -87,10 +95,11 @@ impl Tables {
             "BEGIN" => Meaning::Begin,
             "START" if words.pass("TRANSACTION") => Meaning::Begin,
             "COMMIT" => Meaning::Commit,
-            "ROLLBACK" if words.any(|word| word.is("TO")) => Meaning::RollbackTo,
+            "ROLLBACK" if words.any(|word| word.is("TO")) => Meaning::RollbackTo(savepoint(query, words)),
             "ROLLBACK" => Meaning::Rollback,
-            // Rolled back rows are not logged at all.
-            "SAVEPOINT" | "RELEASE" => Meaning::Nothing,
+            "SAVEPOINT" => Meaning::Savepoint(savepoint(query, words)),
+            // Nobody goes back to one that is gone.
+            "RELEASE" => Meaning::Nothing,
             "XA" => match words.next().and_then(|word| word.keyword()).as_deref() {
                 Some("START" | "BEGIN") => Meaning::XaStart,
                 Some("COMMIT") => Meaning::XaCommit,
@@ -249,6 +258,18 @@ impl Meaning {
             _ => Self::NotAsRows,
         }
     }
+}
+
+/// The savepoint whose name ends a statement.
+fn savepoint(query: &Query, words: Words<'_>) -> Savepoint {
+    let words: Vec<_> = words.take(3).collect();
+    let name = match words.as_slice() {
+        [name] => name,
+        [keyword, name] if keyword.is("SAVEPOINT") => name,
+        _ => return None,
+    };
+    let name = name.text().filter(|name| query.exact && name.is_ascii())?;
+    Some(name.to_ascii_lowercase().into())
 }
 
 /// Whether it goes on as what a server writes for a table in memory that it

@@ -6,7 +6,8 @@
 //! acknowledgements are ignored.
 //!
 //! A batch is what has arrived when the consumer is ready for it, up to a
-//! limit. Its cells point into the read buffer. Events that lie in no buffer
+//! limit; it ends within a transaction only at that limit, since the log may
+//! yet take back what it has of it ([`undo`](super::undo)). Its cells point into the read buffer. Events that lie in no buffer
 //! yet (compressed ones, XA transactions that were kept aside) are put into
 //! one of the batch's own; then all that the batch has is.
 
@@ -25,6 +26,7 @@ use super::aside::Events;
 use super::gauge::Poller;
 use super::payload::Payload;
 use super::start;
+use super::undo::Undone;
 use super::walk::{From, Then, Walk};
 use crate::config::MySqlConfig;
 use crate::connect::Control;
@@ -50,13 +52,24 @@ enum Handed {
 /// # Errors
 /// `Gap` when changes behind that point are lost or were never there; those of
 /// connecting.
-pub(crate) async fn open(config: &Arc<MySqlConfig>, options: StreamOptions) -> Result<Changes> {
+pub(crate) async fn open(
+    config: &Arc<MySqlConfig>,
+    undone: &Undone,
+    options: StreamOptions,
+) -> Result<Changes> {
     let from = Point::of(&options.from)?;
     let mut control = Control::connect(config, "changes").await?;
     let start = start::check(&mut control, config, &options.run, &from)
         .await
         .map_err(|error| error.during("source.changes"))?;
-    let walk = Walk::new(&options.schema, &from, start.server, start.checksums, config.undecided_limit());
+    let walk = Walk::new(
+        &options.schema,
+        &from,
+        start.server,
+        start.checksums,
+        config.undecided_limit(),
+        undone.clone(),
+    );
     let dump = Connection::connect(config).await?.dump(&start.request).await?;
     // Nobody takes it: the server keeps nothing for a reader.
     let (ack, _) = Ack::new();
@@ -141,7 +154,9 @@ impl Task {
                 self.failed = Some(error);
                 self.more = false;
             }
-            let ready = self.walk.has_news(&self.batch);
+            // The rest of a transaction is on its way.
+            let waits = self.walk.is_within() && self.failed.is_none() && self.has_room();
+            let ready = self.walk.has_news(&self.batch) && !waits;
             if !ready && let Some(error) = self.failed.take() {
                 return Err(error);
             }
@@ -264,6 +279,7 @@ impl Task {
     /// any more.
     async fn next_batch(&mut self) -> Result<Option<Batch>> {
         self.walk.settle(&mut self.batch);
+        self.walk.handed_over();
         let (batch, consumed) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.consumed));
         let native = self.dump.split(consumed);
         let native = self.own.take().map_or(native, BytesMut::freeze);

@@ -5,22 +5,29 @@
 //! gives back as [`Then`]: a compressed event is unpacked piece by piece, and
 //! an XA transaction that was decided is read from where it was kept.
 //!
+//! What a rollback in the log takes back is taken out of the batch again
+//! ([`undo`](super::undo)).
+//!
 //! A transaction with nothing of ours in it is never begun; it moves the
 //! reader on, and many of them in a row are told as one [`Item::Idle`].
 
+mod rollback;
+mod statements;
+
 use std::ops::Range;
 
+use zdm_core::Result;
 use zdm_core::change::{Assembler, Begin, Commit, DateTime, Item, Xid};
 use zdm_core::schema::Schema;
-use zdm_core::{Error, ErrorKind, Result};
 
-use super::aside::{self, Aside, Events};
+use super::aside::{Aside, Events};
 use super::decoder::{Decoder, Step};
-use super::event::{Event, Gtid, Header, MariaTransaction, Query, XaId, kind};
+use super::event::{Event, Gtid, Header, MariaTransaction, XaId, kind};
 use super::payload::Payload;
 use super::place::{Name, Place};
 use super::reader::{Reader, broken};
-use super::statement::{Meaning, Tables};
+use super::statement::Tables;
+use super::undo::{Moments, Ranges, Undone, Which};
 use crate::position::{FilePoint, Point};
 
 /// Turns the events of one stream into items.
@@ -30,6 +37,7 @@ pub(super) struct Walk {
     tables: Tables,
     place: Place,
     aside: Aside,
+    undone: Undone,
     open: Option<Open>,
     /// The place moved without a commit of ours, and nobody was told yet.
     idle: bool,
@@ -55,6 +63,26 @@ struct Open {
     aside: Option<Events>,
     /// The XA transaction that it decides, where its first event says so.
     decides: Option<XaId>,
+    /// When it was written, in seconds since 1970.
+    written: u32,
+    /// Events of rows that the log has had for it.
+    rows: u64,
+    /// How many of these were put into batches, and not taken out again.
+    added: u64,
+    moments: Moments,
+    /// Which of them do not count, as an earlier stream has learned.
+    passed: Ranges,
+    /// Which of them this one was told to take back.
+    taken: Ranges,
+    /// Some of those were handed over: what follows is read for what else is
+    /// taken back.
+    torn: bool,
+}
+
+impl Open {
+    fn which(&self, server: u32) -> Which {
+        Which { server, name: self.name.clone(), begins: self.begins.clone(), written: self.written }
+    }
 }
 
 /// Where an event comes from.
@@ -80,12 +108,20 @@ pub(super) enum Then {
 impl Walk {
     /// Of a stream that begins behind `from`, on that server. `checksums` says
     /// whether events end with one, until the log says so itself.
-    pub(super) fn new(schema: &Schema, from: &Point, server: u32, checksums: bool, undecided: u64) -> Self {
+    pub(super) fn new(
+        schema: &Schema,
+        from: &Point,
+        server: u32,
+        checksums: bool,
+        undecided: u64,
+        undone: Undone,
+    ) -> Self {
         Self {
             decoder: Decoder::new(schema, checksums),
             tables: Tables::new(schema),
             place: Place::new(from, server),
             aside: Aside::new(undecided),
+            undone,
             open: None,
             idle: false,
             told: from.at.as_ref().map(|at| at.point.clone()),
@@ -95,6 +131,19 @@ impl Walk {
     /// Whether there is something to be handed over.
     pub(super) fn has_news(&self, batch: &Assembler) -> bool {
         !batch.is_empty() || (self.idle && self.open.is_none())
+    }
+
+    /// Whether the batch has some of a transaction that may yet be rolled back:
+    /// it is better handed over when more of that has come.
+    pub(super) fn is_within(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.told)
+    }
+
+    /// The batch is taken from us, with what it has of the open transaction.
+    pub(super) fn handed_over(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.handed_over();
+        }
     }
 
     /// Where the log was read to.
@@ -164,6 +213,8 @@ impl Walk {
         batch: &mut Assembler,
     ) -> Result<bool> {
         let Some(open) = &mut self.open else { return Err(broken("rows outside a transaction")) };
+        let nth = open.rows;
+        open.rows += 1;
         if !self.decoder.concerns(buffer, range.clone())? {
             self.decoder.pass(buffer, range)?;
             return Ok(false);
@@ -172,9 +223,10 @@ impl Walk {
             self.keep(buffer, range, from, true)?;
             return Ok(false);
         }
-        if open.had {
+        if open.had || open.torn || open.passed.iter().any(|range| range.contains(&nth)) {
             return Ok(false);
         }
+        open.added += 1;
         self.tell_begin(batch);
         Ok(true)
     }
@@ -196,6 +248,7 @@ impl Walk {
     fn tell_begin(&mut self, batch: &mut Assembler) {
         let Some(open) = self.open.as_mut().filter(|open| !open.told) else { return };
         open.told = true;
+        open.moments.begins_at(batch.mark());
         let xid = open.xid;
         // The place has moved into the transaction: what came before it is
         // told by its commit.
@@ -206,10 +259,10 @@ impl Walk {
     fn meaning(&mut self, header: &Header, event: Event, batch: &mut Assembler) -> Result<Then> {
         match event {
             Event::Rotate { file, offset } => {
-                self.torn()?;
+                self.cut_off(batch)?;
                 self.place.rotate(&file, offset)?;
             }
-            Event::Format { .. } => self.torn()?,
+            Event::Format { .. } => self.cut_off(batch)?,
             Event::Gtid(gtid) => self.begin_mysql(header, gtid)?,
             Event::Maria(transaction) => self.begin_maria(header, transaction)?,
             Event::Query(query) => return self.query(header, &query, batch),
@@ -226,60 +279,58 @@ impl Walk {
         Ok(Then::Next)
     }
 
-    /// A file begins or ends: what was open was cut off by a crash of the
-    /// server, and never committed.
-    fn torn(&mut self) -> Result<()> {
-        match self.open.take() {
-            Some(open) if open.told => Err(Error::new(
-                ErrorKind::Connection,
-                "the server crashed in the middle of a transaction that was already being read: read it again",
-            )),
-            Some(Open { aside: Some(events), .. }) => {
-                self.aside.release(&events);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn begin_mysql(&mut self, header: &Header, gtid: Gtid) -> Result<()> {
         let begins = self.begins(header)?;
         // By place: what a snapshot under a lock can be compared with.
         let xid = Xid(u128::from(begins.number()) << 64 | u128::from(begins.offset));
         let name = gtid.id.map_or(Name::None, |(uuid, tag, number)| Name::MySql(uuid, tag, number));
-        self.begin(name, begins, xid, gtid.committed, false, None)
+        self.begin(header, name, begins, xid)?;
+        if let Some(open) = &mut self.open {
+            open.committed = gtid.committed;
+        }
+        Ok(())
     }
 
     fn begin_maria(&mut self, header: &Header, transaction: MariaTransaction) -> Result<()> {
         let begins = self.begins(header)?;
         let id = transaction.id;
         let xid = Xid(u128::from(id.domain) << 96 | u128::from(id.server) << 64 | u128::from(id.number));
-        // There is no BEGIN: the flags say what follows.
-        let block = !transaction.standalone && transaction.completes.is_none();
-        self.begin(Name::Maria(id), begins, xid, None, block, transaction.completes)?;
-        if transaction.prepares.is_some()
-            && let Some(open) = &mut self.open
-        {
-            open.aside = Some(Events::default());
+        self.begin(header, Name::Maria(id), begins, xid)?;
+        if let Some(open) = &mut self.open {
+            // There is no BEGIN: the flags say what follows.
+            open.block = !transaction.standalone && transaction.completes.is_none();
+            open.aside = transaction.prepares.is_some().then(Events::default);
+            open.decides = transaction.completes;
         }
         Ok(())
     }
 
-    fn begin(
-        &mut self,
-        name: Name,
-        begins: FilePoint,
-        xid: Xid,
-        committed: Option<u64>,
-        block: bool,
-        decides: Option<XaId>,
-    ) -> Result<()> {
+    fn begin(&mut self, header: &Header, name: Name, begins: FilePoint, xid: Xid) -> Result<()> {
         if self.open.is_some() {
             return Err(broken("a transaction begins within another"));
         }
         let had = self.place.has(&name, &begins);
-        self.open =
-            Some(Open { name, begins, xid, committed, block, had, told: false, aside: None, decides });
+        let mut open = Open {
+            name,
+            begins,
+            xid,
+            committed: None,
+            block: false,
+            had,
+            told: false,
+            aside: None,
+            decides: None,
+            written: header.timestamp,
+            rows: 0,
+            added: 0,
+            moments: Moments::default(),
+            passed: Ranges::new(),
+            taken: Ranges::new(),
+            torn: false,
+        };
+        open.passed = self.undone.of(|| open.which(self.place.server()));
+        open.taken.clone_from(&open.passed);
+        self.open = Some(open);
         Ok(())
     }
 
@@ -293,115 +344,6 @@ impl Walk {
             here.offset = here.offset.saturating_sub(header.size.into());
         }
         Ok(here)
-    }
-
-    fn query(&mut self, header: &Header, query: &Query, batch: &mut Assembler) -> Result<Then> {
-        let meaning = self.tables.meaning(query);
-        let Some(open) = &mut self.open else {
-            return match meaning {
-                Meaning::Nothing => Ok(Then::Next),
-                _ => Err(broken("a statement outside a transaction")),
-            };
-        };
-        match meaning {
-            Meaning::Begin => open.block = true,
-            Meaning::XaStart => {
-                open.block = true;
-                open.aside = Some(Events::default());
-            }
-            Meaning::Commit => self.commit(header, batch)?,
-            Meaning::Rollback | Meaning::RollbackTo
-                if open.told || open.aside.as_ref().is_some_and(Events::has_rows) =>
-            {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    "a transaction was rolled back after its rows were logged: do tables of another engine than \
-                     InnoDB take part in it? leave them out, or start the run anew",
-                ));
-            }
-            Meaning::Rollback => self.end()?,
-            Meaning::RollbackTo => {}
-            Meaning::XaCommit | Meaning::XaRollback => {
-                let id = open.decides.take().or_else(|| aside::named(&query.text));
-                let id =
-                    id.ok_or_else(|| broken("an XA transaction is decided that has no readable name"))?;
-                let (had, events) = (open.had, self.aside.decide(&id));
-                match events {
-                    Some(events) if meaning == Meaning::XaCommit && !had => {
-                        return Ok(self.decide(events, batch));
-                    }
-                    _ => self.end()?,
-                }
-            }
-            _ if open.had => self.statement_ends()?,
-            Meaning::Nothing => self.statement_ends()?,
-            Meaning::Truncate(tables) => {
-                let block = open.block;
-                self.tell_begin(batch);
-                batch.item(Item::Truncate { tables: tables.into() });
-                if !block {
-                    self.commit(header, batch)?;
-                }
-            }
-            Meaning::Changes(table) => {
-                return Err(Error::new(
-                    ErrorKind::SchemaChanged,
-                    "a statement may have changed a table of the run: drop the run and start it anew",
-                )
-                .with("table", table)
-                .with("statement", shortened(&query.text)));
-            }
-            Meaning::NotAsRows => {
-                return Err(Error::new(
-                    ErrorKind::Config,
-                    "a change was logged as a statement and not as rows: set binlog_format=ROW for every session, \
-                     and start the run anew",
-                )
-                .with("statement", shortened(&query.text)));
-            }
-        }
-        Ok(Then::Next)
-    }
-
-    /// Outside a block, one statement is a transaction.
-    fn statement_ends(&mut self) -> Result<()> {
-        if self.open.as_ref().is_some_and(|open| !open.block) { self.end() } else { Ok(()) }
-    }
-
-    fn prepared(
-        &mut self,
-        header: &Header,
-        id: XaId,
-        one_phase: bool,
-        batch: &mut Assembler,
-    ) -> Result<Then> {
-        let Some(open) = &mut self.open else { return Err(broken("an XA PREPARE outside a transaction")) };
-        let Some(events) = open.aside.take() else {
-            // Nothing was kept: it was a plain transaction up to here.
-            return if one_phase {
-                self.commit(header, batch).map(|()| Then::Next)
-            } else {
-                Err(broken("an XA PREPARE without an XA START"))
-            };
-        };
-        if !events.has_rows() || (one_phase && open.had) {
-            self.aside.release(&events);
-            self.end()?;
-        } else if one_phase {
-            self.aside.release(&events);
-            return Ok(self.decide(events, batch));
-        } else {
-            let low = self.place.low(&open.name, &open.begins)?;
-            self.aside.prepare(id, events, low);
-            self.end()?;
-        }
-        Ok(Then::Next)
-    }
-
-    /// The rows that were kept count now.
-    fn decide(&mut self, events: Events, batch: &mut Assembler) -> Then {
-        self.tell_begin(batch);
-        Then::Decide(events)
     }
 
     /// All events of [`Then::Decide`] have been read.
@@ -420,6 +362,9 @@ impl Walk {
         let Some(open) = self.open.take() else {
             return Err(broken("a commit that no transaction had begun"));
         };
+        if open.torn {
+            return Err(self.undone.learn(open.which(self.place.server()), open.taken));
+        }
         self.place.take(&open.name)?;
         if !open.told {
             self.idle |= !open.had;
@@ -462,12 +407,6 @@ fn is_rows(kind: u8) -> bool {
     )
 }
 
-/// The beginning of a statement, to be shown. It may hold values: as little as
-/// tells which one it is.
-fn shortened(text: &str) -> String {
-    let mut short: String = text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
-}
+#[cfg(test)]
+#[cfg(feature = "failpoints")]
+mod tests;

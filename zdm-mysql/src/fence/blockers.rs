@@ -15,7 +15,7 @@ const TRANSACTIONS: &str = "SELECT CONCAT('connection ', trx_mysql_thread_id, ' 
      TIMESTAMPDIFF(SECOND, trx_started, NOW()), ' s: ', \
      COALESCE(NULLIF(LEFT(REGEXP_REPLACE(trx_query, '[[:space:]]+', ' '), 80), ''), 'idle'), ')') \
      FROM information_schema.innodb_trx \
-     WHERE trx_rows_locked > 0 AND trx_mysql_thread_id NOT IN (CONNECTION_ID(), ?) \
+     WHERE (trx_rows_locked > 0 OR trx_rows_modified > 0) AND trx_mysql_thread_id NOT IN (CONNECTION_ID(), ?) \
      ORDER BY trx_started LIMIT 5";
 
 /// Refuses a server that replicates from another one: the threads that apply

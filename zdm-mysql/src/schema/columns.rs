@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use mysql_async::prelude::Queryable;
 use zdm_core::Result;
-use zdm_core::schema::{Column, Equality, Generated, IdentityColumn, TableName};
+use zdm_core::schema::{Column, DataType, Equality, Generated, IdentityColumn, TableName};
 
 use super::Cells;
 use super::labels;
@@ -47,6 +47,9 @@ pub(super) async fn read(
             .map_err(|error| error.with("table", table).with("column", &name))?;
         let clauses = clauses.remove(&name).unwrap_or_default();
         let mut column = Column::new(name, neutral_type).native(native.name, native.id);
+        let number =
+            matches!(column.data_type, DataType::Decimal { .. } | DataType::Float32 | DataType::Float64);
+        column.unsigned = number && column.native.name.to_ascii_lowercase().contains(" unsigned");
         column.charset = charset.map(Into::into);
         column.collation = row.cell(3)?;
         column.equality = column.collation.as_deref().map_or(Equality::EXACT, equality);

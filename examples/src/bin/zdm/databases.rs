@@ -58,7 +58,7 @@ impl Databases {
         if common.way_back {
             builder = builder.way_back_shared(self.to.source(), self.from.sink());
         }
-        self.routed(builder)?.options(options).mapping(self.map.clone()).build()
+        self.routed(builder)?.options(options).build()
     }
 
     /// The tables that were asked for; else all of the database of `--from`.
@@ -70,15 +70,23 @@ impl Databases {
         Selection::new(tables)?.except(common.exclude.iter().cloned())
     }
 
-    /// Where a URL names a database of MySQL's, its tables go to the database
-    /// that the other one names. To another engine the conversion sees to that.
+    /// With the wishes of the file. Where a URL names a database of MySQL's, its
+    /// tables go to the database that the other one names, unless the file says
+    /// where. To PostgreSQL the conversion sees to that.
     fn routed(&self, builder: Builder) -> Result<Builder> {
-        let (Database::MySql(from), Database::MySql(to)) = (&self.from, &self.to) else { return Ok(builder) };
+        let map = self.map.clone();
+        let (Database::MySql(from), Database::MySql(to)) = (&self.from, &self.to) else {
+            return Ok(builder.mapping(map));
+        };
         match (from.database(), to.database()) {
-            (Some(from), Some(to)) if from != to => {
+            (Some(from), Some(to)) if from != to && map.is_empty() => {
                 Ok(builder.through(Stages::new().route(&format!("{from}.*"), &format!("{to}.*")).build()?))
             }
-            _ => Ok(builder),
+            // The file has the source's names, as it has to another engine.
+            (Some(from), Some(to)) if from != to && !map.schemas.contains_key(from) => {
+                Ok(builder.mapping(map.schema(from, to)))
+            }
+            _ => Ok(builder.mapping(map)),
         }
     }
 

@@ -1,5 +1,5 @@
 //! The file of `--map`: what a conversion to another engine shall do
-//! otherwise.
+//! otherwise, and other names within one engine.
 
 use zdm_core::schema::conversion::{Mapping, Report};
 use zdm_core::{Error, ErrorKind, Result};

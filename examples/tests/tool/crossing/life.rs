@@ -156,4 +156,35 @@ async fn a_database_gets_the_name_that_the_target_url_has() {
     let orphan = case.target.execute("INSERT INTO purchase (customer, cents) VALUES (-1, 1)").await;
     assert!(orphan.is_err(), "the foreign key is gone");
     case.target.execute("INSERT INTO purchase (customer, cents) VALUES (1, 1)").await.unwrap();
+    // With other names, by the file.
+    let source = servers().await.mariadb.create_database("my_source").await.unwrap();
+    source.execute(MY_SHOP).await.unwrap();
+    let target = server.create_database("my_target").await.unwrap();
+    let case = Crossing { name: "named", source: Database::MySql(source), target: Database::MySql(target) };
+    let file = std::env::temp_dir().join(format!("zdm-map-my-{}.toml", std::process::id()));
+    let map = "
+        [tables.\"my_source.customer\"]
+        name = \"my_target.person\"
+        columns.name.name = \"full_name\"
+        [tables.\"my_source.purchase\"]
+        drop = [\"at\"]
+    ";
+    std::fs::write(&file, map).unwrap();
+    let path = file.to_str().unwrap();
+    assert_eq!(case.summary(&["migrate", "--map", path]).await["state"], "caught_up");
+    case.source
+        .execute("UPDATE customer SET name = 'new' WHERE id < 4; DELETE FROM purchase WHERE id = 5")
+        .await
+        .unwrap();
+    assert_eq!(case.summary(&["migrate", "--cutover", "--map", path]).await["state"], "switched");
+    let sum = "SELECT SUM(CRC32(CONCAT_WS(',', p.id, p.customer, p.cents, c.id, c.{n}))) FROM purchase p \
+               JOIN {c} c ON c.id = p.customer";
+    let (here, there) =
+        (sum.replace("{n}", "name").replace("{c}", "customer"), sum.replace("{n}", "full_name"));
+    assert_eq!(case.source.number(&here).await, case.target.number(&there.replace("{c}", "person")).await);
+    assert_eq!(case.target.number("SELECT COUNT(*) FROM purchase").await, 9);
+    std::fs::write(&file, "[types]\nint = \"bigint\"").unwrap();
+    let refused = case.zdm(&["assess", "--map", path]).await;
+    assert!(refused.code != Some(0) && (refused.out + &refused.err).contains("[types] int"));
+    std::fs::remove_file(&file).unwrap();
 }

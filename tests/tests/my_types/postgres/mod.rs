@@ -1,6 +1,7 @@
 //! Every type of PostgreSQL's goes to MySQL and MariaDB, and comes back.
 
 mod columns;
+mod extremes;
 mod keys;
 mod refused;
 mod round_trip;

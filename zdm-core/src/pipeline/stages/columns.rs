@@ -45,8 +45,28 @@ pub struct Choose {
 /// Which columns stay.
 #[derive(Debug)]
 pub struct Chosen {
-    kept: Vec<usize>,
-    before: usize,
+    pub(super) kept: Vec<usize>,
+    pub(super) before: usize,
+}
+
+impl Chosen {
+    /// Leaves the chosen cells of a row.
+    pub(super) fn row(&self, row: &mut Work) {
+        for side in [Side::Old, Side::New] {
+            if row.has(side) {
+                row.choose(side, &self.kept);
+            }
+        }
+    }
+
+    /// Puts the cells of an old image back where they were.
+    pub(super) fn back(&self, row: &mut Work) {
+        let mut image = vec![Cell::Unchanged; self.before];
+        for (cell, at) in row.old.iter().zip(&self.kept) {
+            image[*at] = *cell;
+        }
+        row.old = image;
+    }
 }
 
 impl Stage for Choose {
@@ -71,20 +91,12 @@ impl Stage for Choose {
     }
 
     fn row(&self, plan: &Chosen, row: &mut Work) -> Result<()> {
-        for side in [Side::Old, Side::New] {
-            if row.has(side) {
-                row.choose(side, &plan.kept);
-            }
-        }
+        plan.row(row);
         Ok(())
     }
 
     fn back(&self, plan: &Chosen, row: &mut Work) -> Result<()> {
-        let mut image = vec![Cell::Unchanged; plan.before];
-        for (cell, at) in row.old.iter().zip(&plan.kept) {
-            image[*at] = *cell;
-        }
-        row.old = image;
+        plan.back(row);
         Ok(())
     }
 

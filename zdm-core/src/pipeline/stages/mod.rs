@@ -35,6 +35,7 @@ mod stack;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod wishes;
 mod work;
 
 use std::sync::Arc;
@@ -45,6 +46,7 @@ use map::{Compute, Map, OneWay, Target};
 use route::{LeaveOut, Route};
 use stack::Stack;
 use stage::{On, Pass, Stage, Then};
+pub(crate) use wishes::names_of;
 pub use work::Row;
 
 use super::Transform;

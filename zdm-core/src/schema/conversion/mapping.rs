@@ -1,10 +1,10 @@
 //! What a user wants otherwise than a conversion would do it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::TableName;
+use super::super::{Schema, Selection, TableName};
 use crate::{Error, ErrorKind, Result};
 
 /// A user's wishes for a conversion: names, types, columns to leave behind,
@@ -31,6 +31,9 @@ use crate::{Error, ErrorKind, Result};
 /// [policies]
 /// zero_date = "null"
 /// ```
+///
+/// Between servers of one engine it gives names, and leaves columns behind;
+/// types stay what they are.
 ///
 /// Tables and columns are named as they arrive from the stages. A table
 /// pattern (`shop.*`) is for all that match; what names a table or column
@@ -190,6 +193,90 @@ impl Mapping {
         name.parse().map(Some).map_err(|error: Error| error.with("table", table))
     }
 
+    /// What is wished for a table: by patterns first, so that its own wish has
+    /// the last word.
+    pub(crate) fn wishes_of(&self, table: &TableName) -> Vec<&TableMapping> {
+        let mut meant: Vec<_> = self.tables.iter().filter(|(of, _)| means(of, table)).collect();
+        meant.sort_by_key(|(of, _)| **of == table.to_string());
+        meant.into_iter().map(|(_, wish)| wish).collect()
+    }
+
+    /// The name that a table shall have where nothing else decides over it.
+    pub(crate) fn renamed(&self, table: &TableName) -> Result<TableName> {
+        if let Some(wish) = self.name_of(table)? {
+            return Ok(wish);
+        }
+        let schema = self.schemas.get(table.schema.as_str());
+        Ok(schema.map_or_else(|| table.clone(), |schema| TableName::new(schema.as_str(), table.name.clone())))
+    }
+
+    /// Refuses wishes for what is not there.
+    ///
+    /// # Errors
+    /// `Config`.
+    pub(crate) fn refuse_strangers(&self, schema: &Schema) -> Result<()> {
+        match self.stranger(schema) {
+            None => Ok(()),
+            Some(stranger) => Err(Error::new(
+                ErrorKind::Config,
+                "the mapping names what no table of the run has: correct it, or leave it out",
+            )
+            .with("named", stranger)),
+        }
+    }
+
+    /// Refuses one name for two tables, which stages would merge.
+    ///
+    /// # Errors
+    /// `Config`.
+    pub(crate) fn refuse_merging(&self, schema: &Schema) -> Result<()> {
+        let mut names = HashSet::new();
+        for table in &schema.tables {
+            let name = self.renamed(&table.name)?;
+            if !names.insert(name.clone()) {
+                return Err(Error::new(ErrorKind::Config, "the mapping gives two tables one name")
+                    .with("table", &table.name)
+                    .with("name", name));
+            }
+        }
+        Ok(())
+    }
+
+    /// What it names and nobody has.
+    fn stranger(&self, schema: &Schema) -> Option<String> {
+        for name in self.schemas.keys() {
+            if !schema.tables.iter().any(|t| t.name.schema == name.as_str()) {
+                return Some(name.clone());
+            }
+        }
+        for (pattern, wish) in &self.tables {
+            let tables: Vec<_> = schema.tables.iter().filter(|t| means(pattern, &t.name)).collect();
+            if tables.is_empty() {
+                return Some(pattern.clone());
+            }
+            let named = wish.drop.iter().chain(wish.columns.keys());
+            for column in named {
+                if !tables.iter().any(|table| table.position(column).is_some()) {
+                    return Some(format!("{pattern}.{column}"));
+                }
+            }
+        }
+        None
+    }
+
+    /// A wish that is none for names, as the file writes it: of types, or of
+    /// what becomes of values.
+    pub(crate) fn beyond_names(&self) -> Option<String> {
+        if let Some(name) = self.types.keys().next() {
+            return Some(format!("[types] {name}"));
+        }
+        let typed = self.tables.iter().find_map(|(table, wish)| {
+            let column = wish.columns.iter().find(|(_, wish)| wish.data_type.is_some());
+            column.map(|(column, _)| format!("[tables.{table}.columns.{column}] type"))
+        });
+        typed.or_else(|| (self.policies != Policies::default()).then(|| "[policies]".to_owned()))
+    }
+
     /// Refuses what cannot be meant.
     ///
     /// # Errors
@@ -209,4 +296,9 @@ impl Mapping {
         }
         Ok(())
     }
+}
+
+/// Whether a wish is for that table.
+fn means(pattern: &str, table: &TableName) -> bool {
+    *pattern == table.to_string() || Selection::new([pattern]).is_ok_and(|tables| tables.matches(table))
 }

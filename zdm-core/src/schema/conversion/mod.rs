@@ -24,8 +24,8 @@
 //!
 //! MySQL and MariaDB are two engines here, whose languages are [kin](Dialect::kindred):
 //! what is a text of the one is one of the other's where both mean the same.
-//! Between two servers of one engine nothing of this happens; who wants other
-//! names or types there uses stages.
+//! Between two servers of one engine nothing of this happens, but that a
+//! mapping gives other names there; who wants other types uses stages.
 //!
 //! # What becomes of a type
 //!

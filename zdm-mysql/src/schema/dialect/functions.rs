@@ -1,6 +1,8 @@
 //! Which texts MySQL and MariaDB read alike: by the functions that they call
 //! and the words that only one of them knows.
 
+use std::ops::Range;
+
 /// Functions of both servers that give the same for the same.
 ///
 /// <https://dev.mysql.com/doc/refman/8.4/en/built-in-function-reference.html>,
@@ -118,6 +120,24 @@ const SHARED: &[&str] = &[
     "yearweek",
 ];
 
+/// Those of them that give another value each time: MySQL takes them as a
+/// default, and computes no column and checks no row by them.
+const VARYING: &[&str] = &[
+    "curdate",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "curtime",
+    "localtime",
+    "localtimestamp",
+    "now",
+    "rand",
+    "utc_date",
+    "utc_time",
+    "utc_timestamp",
+    "uuid",
+];
+
 /// What may stand before a parenthesis and calls nothing.
 const WORDS: &[&str] = &[
     "and", "as", "between", "binary", "by", "case", "cast", "char", "check", "convert", "decimal", "div",
@@ -165,24 +185,41 @@ pub(super) fn is_shared(text: &str, for_mariadb: bool) -> bool {
 /// it, so that it does not read its own table again.
 pub(super) fn without_introducers(text: &str) -> String {
     const INTRODUCER: &str = "_utf8mb4";
-    let bytes = text.as_bytes();
-    let (mut out, mut from, mut at) = (String::with_capacity(text.len()), 0, 0);
-    while let Some(byte) = bytes.get(at) {
-        at = match byte {
-            b'\'' | b'"' | b'`' => quoted_end(bytes, at),
-            byte if is_word(*byte) => {
-                let end = bytes[at..].iter().position(|byte| !is_word(*byte)).map_or(bytes.len(), |n| at + n);
-                if &text[at..end] == INTRODUCER && bytes.get(end) == Some(&b'\'') {
-                    out.push_str(&text[from..at]);
-                    from = end;
-                }
-                end
-            }
-            _ => at + 1,
-        };
+    let (mut out, mut from) = (String::with_capacity(text.len()), 0);
+    for word in bare(text) {
+        if &text[word.clone()] == INTRODUCER && text[word.end..].starts_with('\'') {
+            out.push_str(&text[from..word.start]);
+            from = word.end;
+        }
     }
     out.push_str(&text[from..]);
     out
+}
+
+/// Whether it gives another value each time.
+pub(super) fn varies(text: &str) -> bool {
+    bare(text).any(|word| VARYING.contains(&text[word].to_ascii_lowercase().as_str()))
+}
+
+/// Where the words lie that are in no quotes.
+fn bare(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let (bytes, mut at) = (text.as_bytes(), 0);
+    std::iter::from_fn(move || {
+        while let Some(byte) = bytes.get(at) {
+            let start = at;
+            at = match byte {
+                b'\'' | b'"' | b'`' => quoted_end(bytes, at),
+                byte if is_word(*byte) => {
+                    bytes[at..].iter().position(|byte| !is_word(*byte)).map_or(bytes.len(), |n| at + n)
+                }
+                _ => at + 1,
+            };
+            if is_word(*byte) {
+                return Some(start..at);
+            }
+        }
+        None
+    })
 }
 
 /// A text of another character set that MariaDB would write as it does not

@@ -8,6 +8,7 @@
 //! | `JSON` | `LONGTEXT`, its text | widened: any text |
 //! | `VECTOR(n)` | `VECTOR(n)` since 11.7 | lossy: vectors of fewer elements than the type names, and those whose squares add up to more than a float |
 //! | … | a JSON text before 11.7 | lossy, as arrays are |
+//! | `GEOMETRY`, `POINT` … | the same, any reference system | widened: texts say latitudes last |
 //! | `FLOAT`, `DOUBLE` | the same | lossy: the sign of -0 |
 //! | collations of UCA 9.0.0 (`utf8mb4_0900_ai_ci`) | those of UCA 14.0.0 that do not pad, since 10.10; before, those of UCA 5.2.0 | widened |
 //! | all other types | the same | exact |
@@ -18,6 +19,7 @@
 //! | `UUID` | `CHAR(36)` | widened: its text |
 //! | `INET4`, `INET6` | `VARCHAR(15)`, `VARCHAR(45)` | widened: their text |
 //! | `VECTOR(n)` | `VECTOR(n)` since 9.0 | exact |
+//! | `GEOMETRY`, `POINT` … | the same | widened: texts say latitudes first |
 //! | `TIMESTAMP` | the same | lossy: moments after 2038, which MariaDB has since 11.5 |
 //! | collations of UCA 14.0.0, and those that do not pad | those of UCA 5.2.0 that pad, of UCA 9.0.0 that do not | widened |
 //! | all other types | the same | exact |
@@ -29,10 +31,13 @@ use zdm_core::schema::Column;
 use zdm_core::schema::conversion::{Bounds, Fit, Mapped, Used};
 
 use super::collation::{self, Kin};
-use super::functions::{is_shared, without_introducers};
+use super::functions::{is_shared, varies, without_introducers};
 use super::{SYNTAX, types, words};
 use crate::connect::{Server, is_ours};
 use crate::types::{Kind, column_type as read_type};
+
+/// Since 8.0 MySQL follows the order of axes that a reference system has.
+const AXES: &str = "the same octets; where a reference system has latitudes, MySQL's texts say them first and MariaDB's last";
 
 /// The type of a column that the other server described; `None` where it is
 /// not, where a stage has made something else of it, or where the server has
@@ -65,11 +70,16 @@ pub(super) fn column_type(server: &Server, column: &Column, used: Used<'_>) -> O
         Kind::Uuid => return Some(types::ascii(server, "char(36)").fitting(Fit::widened("its text"))),
         Kind::Inet4 => return Some(types::ascii(server, "varchar(15)").fitting(Fit::widened("its text"))),
         Kind::Inet6 => return Some(types::ascii(server, "varchar(45)").fitting(Fit::widened("its text"))),
-        // Another name for the same.
         Kind::Geometry if server.is_mariadb() => {
+            // Another name for the same.
             let name = native.name.replace("geomcollection", "geometrycollection");
+            // `point /*!80003 SRID 4326 */`, which MariaDB passes over.
+            let (name, bound) = name.split_once(" /*").map_or((&*name, false), |(name, _)| (name, true));
             mapped.native.name = name.into();
+            let more = if bound { "; it also holds shapes of other reference systems" } else { "" };
+            mapped.fit = Fit::widened(format!("{AXES}{more}"));
         }
+        Kind::Geometry if server.is_mysql_since(8, 0, 0) => mapped.fit = Fit::widened(AXES),
         Kind::Float | Kind::Double if !types::keeps_signs_of_zeros(server) => {
             mapped.fit = Fit::lossy("the sign of -0");
         }
@@ -111,7 +121,9 @@ pub(super) fn text(
     if !is_ours(from) || !is_shared(text, server.is_mariadb()) {
         return None;
     }
-    let Some(column) = default else { return Some(text.to_owned()) };
+    let Some(column) = default else {
+        return (server.is_mariadb() || !varies(text)).then(|| text.to_owned());
+    };
     if let Some(expr) = SYNTAX.read(text) {
         return words::write(&expr, Some(column), computes);
     }
@@ -143,6 +155,8 @@ mod tests {
             ("10.11.6-MariaDB", &ENGINE, "json", None, "longtext", Some("utf8mb4_bin")),
             ("10.11.6-MariaDB", &ENGINE, "datetime(3)", None, "datetime(3)", None),
             ("10.11.6-MariaDB", &ENGINE, "int unsigned", None, "int unsigned", None),
+            ("10.11.6-MariaDB", &ENGINE, "point /*!80003 SRID 4326 */", None, "point", None),
+            ("10.11.6-MariaDB", &ENGINE, "geomcollection", None, "geometrycollection", None),
             (
                 "10.11.6-MariaDB",
                 &ENGINE,
@@ -207,6 +221,9 @@ mod tests {
             ("'x'", Some(&large), Some("('x')")),
             ("_latin1'x'", Some(&column), Some("'x'")),
             ("concat_ws('-',`a`,`b`)", None, Some("concat_ws('-',`a`,`b`)")),
+            ("concat(`a`,uuid())", None, None),
+            ("`a` < current_timestamp()", None, None),
+            ("concat(`now`,'rand()')", None, Some("concat(`now`,'rand()')")),
             ("json_value(`a`,'$.b')", None, None),
             ("`a` regexp 'x'", None, None),
             ("'regexp json_value(' = `a`", None, Some("'regexp json_value(' = `a`")),

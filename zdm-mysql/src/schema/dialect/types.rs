@@ -85,7 +85,7 @@ pub(super) fn column_type(server: &Server, column: &Column, used: Used<'_>) -> M
         DataType::Json => json(
             server,
             Fit::lossy(
-                "the order of keys, keys that come twice, and how numbers are written: zeros at the end, digits beyond a double's",
+                "the order of keys, keys that come twice, and how numbers are written: zeros at the end, digits beyond a double's; nested deeper than 100, numbers beyond a double and halves of surrogate pairs are refused",
             ),
         ),
         DataType::Bits { length: Some(length @ 1..=64), fixed: true } => of(&format!("bit({length})")),

@@ -39,6 +39,9 @@ pub(super) fn column_type(column: &Column, used: Used<'_>) -> Mapped {
             _ => wider(DataType::integer(64), "it also holds numbers of 64 bits"),
         },
         DataType::Year => wider(DataType::integer(16), "it also holds other numbers"),
+        DataType::Decimal { .. } | DataType::Float32 | DataType::Float64 if column.unsigned => {
+            wider(column.data_type.clone(), "it also holds negative numbers")
+        }
         DataType::Decimal { precision: Some(p), .. } if *p > 1000 => {
             wider(DataType::decimal(), "it has no limit")
         }

@@ -78,7 +78,7 @@ pub fn convert(schema: &Schema, dialect: &dyn Dialect, mapping: &Mapping) -> Res
     for table in &schema.tables {
         made.push(walk.columns_of(table)?);
     }
-    walk.refuse_strangers()?;
+    mapping.refuse_strangers(schema)?;
     // Foreign keys look at their parents' columns as those are there.
     let shapes: Vec<Table> = made.iter().map(|made| made.table.clone()).collect();
     for made in &mut made {
@@ -291,18 +291,6 @@ impl Walk<'_> {
             column.native.name == definition.name && matches!(column.data_type, DataType::Enum { .. })
         };
         self.schema.tables.iter().any(|table| table.columns.iter().any(labels))
-    }
-
-    /// Refuses wishes for what is not there.
-    fn refuse_strangers(&self) -> Result<()> {
-        match self.places.strangers(self.schema, self.mapping) {
-            None => Ok(()),
-            Some(stranger) => Err(Error::new(
-                ErrorKind::Config,
-                "the mapping names what no table of the run has: correct it, or leave it out",
-            )
-            .with("named", stranger)),
-        }
     }
 }
 

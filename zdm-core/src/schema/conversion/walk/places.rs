@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::super::names::Room;
 use super::super::{Mapping, Names as Rules};
-use crate::schema::{Schema, Selection, Table, TableName};
+use crate::schema::{Schema, Table, TableName};
 use crate::{Engine, Error, ErrorKind, Result};
 
 /// Where a table is at the target.
@@ -121,10 +121,7 @@ impl Names {
         let mut place =
             Place { name, dropped: HashSet::new(), columns: HashMap::new(), types: HashMap::new() };
         let mut wishes: HashMap<&str, &str> = HashMap::new();
-        // By patterns first, so that the table's own wish has the last word.
-        let mut meant: Vec<_> = mapping.tables.iter().filter(|(of, _)| means(of, &table.name)).collect();
-        meant.sort_by_key(|(of, _)| **of == table.name.to_string());
-        for (_, wish) in meant {
+        for wish in mapping.wishes_of(&table.name) {
             let dropped = wish.drop.iter().filter_map(|name| table.position(name));
             place.dropped.extend(dropped);
             for (column, wish) in &wish.columns {
@@ -185,28 +182,6 @@ impl Names {
     pub(super) fn constraint(&mut self, table: &TableName, name: &str) -> SmolStr {
         fit(&mut self.constraints, self.rules.constraints_share, self.rules.limit, table, name)
     }
-
-    /// What the mapping names and nobody has.
-    pub(super) fn strangers(&self, schema: &Schema, mapping: &Mapping) -> Option<String> {
-        for name in mapping.schemas.keys() {
-            if !schema.tables.iter().any(|t| t.name.schema == name.as_str()) {
-                return Some(name.clone());
-            }
-        }
-        for (pattern, wish) in &mapping.tables {
-            let tables: Vec<_> = schema.tables.iter().filter(|t| means(pattern, &t.name)).collect();
-            if tables.is_empty() {
-                return Some(pattern.clone());
-            }
-            let named = wish.drop.iter().chain(wish.columns.keys());
-            for column in named {
-                if !tables.iter().any(|table| table.position(column).is_some()) {
-                    return Some(format!("{pattern}.{column}"));
-                }
-            }
-        }
-        None
-    }
 }
 
 /// Why a table has no place.
@@ -237,9 +212,4 @@ fn fit(
         return name.into();
     }
     room.fit(&format!("{}_{name}", table.name), &whole)
-}
-
-/// Whether a wish is for that table.
-fn means(pattern: &str, table: &TableName) -> bool {
-    *pattern == table.to_string() || Selection::new([pattern]).is_ok_and(|tables| tables.matches(table))
 }
