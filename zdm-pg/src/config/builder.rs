@@ -73,6 +73,8 @@ pub struct PgConfigBuilder {
     pub(super) status_interval: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none", with = "seconds")]
     pub(super) begin_timeout: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) streaming: Option<bool>,
 }
 
 /// One setter for each field, so that their docs stand in one place.
@@ -148,6 +150,8 @@ setters! {
     /// How long the start of a run may wait for the transactions that are in
     /// progress. Default: 10 min.
     begin_timeout: Duration;
+    /// STREAMINGDOC
+    streaming: bool;
 }
 
 impl PgConfigBuilder {
@@ -227,6 +231,7 @@ impl PgConfigBuilder {
             schema: own_schema(self.schema.unwrap_or_else(|| "zdm".to_owned()))?,
             status_interval: positive("status_interval", self.status_interval)?,
             begin_timeout: positive("begin_timeout", self.begin_timeout.or(Some(Duration::from_secs(600))))?,
+            streaming: self.streaming.unwrap_or(true),
         })
     }
 
@@ -291,6 +296,7 @@ impl From<PgConfig> for PgConfigBuilder {
             schema: Some(config.schema),
             status_interval: Some(config.status_interval),
             begin_timeout: Some(config.begin_timeout),
+            streaming: Some(config.streaming),
         }
     }
 }
