@@ -150,7 +150,10 @@ setters! {
     /// How long the start of a run may wait for the transactions that are in
     /// progress. Default: 10 min.
     begin_timeout: Duration;
-    /// STREAMINGDOC
+    /// Whether a server from 14 on sends a transaction of more than its
+    /// `logical_decoding_work_mem` while it runs. Such a one then waits for its
+    /// end in the run's spool, else in the server's own files, and is sent
+    /// behind its commit alone. Default: yes.
     streaming: bool;
 }
 
