@@ -71,6 +71,7 @@ pub struct PgConfig {
     status_interval: Duration,
     begin_timeout: Duration,
     streaming: bool,
+    failover: bool,
 }
 
 /// When a silent TCP peer is asked whether it still lives.
@@ -203,6 +204,11 @@ impl PgConfig {
     /// Whether a server that can sends large transactions while they run.
     pub fn streaming(&self) -> bool {
         self.streaming
+    }
+
+    /// Whether the run's slot is made as a failover slot.
+    pub fn failover(&self) -> bool {
+        self.failover
     }
 
     pub(crate) fn keepalive(&self) -> Option<Keepalive> {

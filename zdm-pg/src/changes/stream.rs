@@ -96,7 +96,7 @@ pub(crate) async fn open(config: &Arc<PgConfig>, options: StreamOptions) -> Resu
     let (ack, acks) = Ack::new();
     let (out, handed) = mpsc::channel(1);
     let (gauge, head) = Gauge::new(from);
-    let poller = Poller::start(Arc::clone(config), control, Arc::clone(&gauge));
+    let poller = Poller::start(Arc::clone(config), control, Arc::clone(&gauge), slot);
     let task = Task {
         copy,
         consumed: 0,

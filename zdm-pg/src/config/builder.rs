@@ -75,6 +75,8 @@ pub struct PgConfigBuilder {
     pub(super) begin_timeout: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) streaming: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) failover: Option<bool>,
 }
 
 /// One setter for each field, so that their docs stand in one place.
@@ -155,6 +157,11 @@ setters! {
     /// end in the run's spool, else in the server's own files, and is sent
     /// behind its commit alone. Default: yes.
     streaming: bool;
+    /// Whether the run's slot is made as a failover slot, which a server from
+    /// 17 on keeps on its standbys too (`sync_replication_slots`). The run
+    /// itself does not go on at a standby that took over: what the target has
+    /// may never have come there. Default: no.
+    failover: bool;
 }
 
 impl PgConfigBuilder {
@@ -235,6 +242,7 @@ impl PgConfigBuilder {
             status_interval: positive("status_interval", self.status_interval)?,
             begin_timeout: positive("begin_timeout", self.begin_timeout.or(Some(Duration::from_secs(600))))?,
             streaming: self.streaming.unwrap_or(true),
+            failover: self.failover.unwrap_or(false),
         })
     }
 
@@ -300,6 +308,7 @@ impl From<PgConfig> for PgConfigBuilder {
             status_interval: Some(config.status_interval),
             begin_timeout: Some(config.begin_timeout),
             streaming: Some(config.streaming),
+            failover: Some(config.failover),
         }
     }
 }

@@ -79,6 +79,7 @@ impl PgConfigBuilder {
             "schema" => self.schema = Some(value.to_owned()),
             "begin_timeout" => self.begin_timeout = Some(seconds("begin_timeout", value)?),
             "streaming" => self.streaming = Some(switch("streaming", value)?),
+            "failover" => self.failover = Some(switch("failover", value)?),
             "status_interval" => self.status_interval = Some(seconds("status_interval", value)?),
             _ if harmless(key, value) => {}
             _ if KNOWN_TO_LIBPQ.contains(&key) => {
