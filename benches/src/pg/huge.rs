@@ -46,14 +46,14 @@ async fn round(server: &Postgres, bench: &Database, changes: u64, streaming: &st
     let meter = meter(server)?;
     let reader = async {
         let cost = program(ours(&["drain", &url, position.as_str(), &count, &tables])?).await?;
-        Ok((cost, Instant::now()))
+        Result::Ok((cost, Instant::now()))
     };
     let writer = async {
         while server.value("SELECT count(*) FROM pg_replication_slots WHERE active").await? == "0" {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         bench.execute(&Load::one_transaction(changes)).await?;
-        Ok::<_, Box<dyn std::error::Error>>(Instant::now())
+        Result::Ok(Instant::now())
     };
     let ((Cost { cpu, peak, .. }, end), commit) = tokio::try_join!(reader, writer)?;
     while server.value("SELECT count(*) FROM pg_replication_slots WHERE active").await? != "0" {

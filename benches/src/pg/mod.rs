@@ -5,6 +5,8 @@ mod copy;
 mod drain;
 mod huge;
 mod load;
+#[cfg(feature = "pg_peers")]
+pub mod peers;
 
 use std::path::PathBuf;
 
