@@ -37,6 +37,20 @@ pub enum Job {
         #[arg(long)]
         values: bool,
     },
+    /// Somebody else reads so many changes of a slot.
+    #[cfg(feature = "pg_peers")]
+    Peer {
+        /// Who.
+        peer: crate::pg::peers::Peer,
+        /// The URL of the source.
+        from: String,
+        /// The slot.
+        slot: String,
+        /// The publication.
+        publication: String,
+        /// How many changes.
+        changes: u64,
+    },
     /// Copies the tables, and follows until it has caught up.
     Copy {
         /// The URL of the source.
@@ -60,6 +74,10 @@ impl Job {
         match self {
             Self::Drain { from, position, changes, tables, values } => {
                 drain(&from, &position, changes, &tables, values).await
+            }
+            #[cfg(feature = "pg_peers")]
+            Self::Peer { peer, from, slot, publication, changes } => {
+                peer.read(&from, &slot, &publication, changes).await
             }
             Self::Copy { from, to, run, tables } => copy(&from, &to, run, &tables).await,
         }

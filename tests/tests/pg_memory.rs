@@ -29,8 +29,17 @@ async fn arrived(case: &Case, migrator: &mut Migrator) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_larger_than_the_budget_takes_no_more_than_it() {
-    let pair = Pair::start().await;
-    let case = pair.case("transaction", "CREATE TABLE t (id bigint PRIMARY KEY, v text)").await;
+    transaction(Pair::start().await, "whole").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_sent_early_takes_no_more_than_the_budget() {
+    let pair = Pair::with(|options| options.setting("logical_decoding_work_mem", "1MB")).await;
+    transaction(pair, "early").await;
+}
+
+async fn transaction(pair: Pair, name: &str) {
+    let case = pair.case(name, "CREATE TABLE t (id bigint PRIMARY KEY, v text)").await;
     let size = variable("ZDM_TEST_TRANSACTION", 0);
     let (size, plan, bound) = match size {
         0 => (64, case.plan().with("budget", 4 << 20).with("group", 1 << 20), SMALL_BOUND),
@@ -47,7 +56,12 @@ async fn a_transaction_larger_than_the_budget_takes_no_more_than_it() {
     .await;
     arrived(&case, &mut migrator).await;
     let peak = migrator.peak_memory();
-    println!("a transaction of {size} MiB: {peak} MiB at the peak");
+    println!("a transaction of {size} MiB, {name}: {peak} MiB at the peak");
+    if name == "early" {
+        // What was counted for the slot is told when its reader has gone, at the latest.
+        let parts = "SELECT coalesce(sum(stream_count), 0) > 0 FROM pg_stat_replication_slots";
+        assert_eq!(case.source.value(parts).await.unwrap(), "t", "it was sent early");
+    }
     assert!(peak < bound, "{peak} MiB for a transaction of {size} MiB");
     assert_eq!(migrator.stop().await, End::Done("stopped".to_owned()));
 }

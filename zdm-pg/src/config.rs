@@ -70,6 +70,8 @@ pub struct PgConfig {
     schema: String,
     status_interval: Duration,
     begin_timeout: Duration,
+    streaming: bool,
+    failover: bool,
 }
 
 /// When a silent TCP peer is asked whether it still lives.
@@ -197,6 +199,16 @@ impl PgConfig {
     /// How long the start of a run may wait for transactions in progress.
     pub fn begin_timeout(&self) -> Duration {
         self.begin_timeout
+    }
+
+    /// Whether a server that can sends large transactions while they run.
+    pub fn streaming(&self) -> bool {
+        self.streaming
+    }
+
+    /// Whether the run's slot is made as a failover slot.
+    pub fn failover(&self) -> bool {
+        self.failover
     }
 
     pub(crate) fn keepalive(&self) -> Option<Keepalive> {

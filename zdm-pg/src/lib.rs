@@ -46,6 +46,8 @@
 //! | `answer_timeout` | 60 s | how long an answer may be due before the server is asked whether it still works on it |
 //! | `begin_timeout` | 600 s | how long a start waits for transactions in progress |
 //! | `status_interval` | 10 s | how often the server hears how far we have come |
+//! | `streaming` | `on` | whether a server from 14 on sends large transactions while they run |
+//! | `failover` | `off` | whether the slot is kept on standbys as well (from 17 on) |
 //!
 //! # What it keeps on the servers
 //!

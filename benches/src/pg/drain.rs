@@ -29,6 +29,8 @@ pub(super) async fn run(plan: &Plan, load: Load) -> Result<Part> {
     let words = ["drain", &url, position.as_str(), &count, &tables];
 
     let (mut cells, mut values, mut peer) = (Vec::new(), Vec::new(), Vec::new());
+    #[cfg(feature = "pg_peers")]
+    let mut raw = super::peers::Peer::ALL.map(|peer| (peer, Vec::new()));
     for number in 0..plan.rounds {
         // Ours reads its slot again and again, since it never says that
         // anything is durable; the peer says so, and takes a copy.
@@ -38,12 +40,22 @@ pub(super) async fn run(plan: &Plan, load: Load) -> Result<Part> {
         bench.execute(&format!("SELECT pg_copy_logical_replication_slot('{slot}', '{copy}')")).await?;
         peer.push(round(&server, recvlogical(&server, &bench, &copy, &publication, &end)?).await?);
         bench.execute(&format!("SELECT pg_drop_replication_slot('{copy}')")).await?;
+        #[cfg(feature = "pg_peers")]
+        for (peer, rounds) in &mut raw {
+            bench.execute(&format!("SELECT pg_copy_logical_replication_slot('{slot}', '{copy}')")).await?;
+            let words = ["peer", peer.name(), &url, &copy, &publication, &count];
+            rounds.push(round(&server, ours(&words)?).await?);
+            bench.execute(&format!("SELECT pg_drop_replication_slot('{copy}')")).await?;
+        }
     }
-    let lines = vec![
+    #[cfg_attr(not(feature = "pg_peers"), expect(unused_mut, reason = "peers come behind it"))]
+    let mut lines = vec![
         Line::of("zdm", changes, &cells),
         Line::of("zdm, every value", changes, &values),
         Line::of("pg_recvlogical", changes, &peer),
     ];
+    #[cfg(feature = "pg_peers")]
+    lines.extend(raw.iter().map(|(peer, rounds)| Line::of(peer.name(), changes, rounds)));
     let of = |at: usize, of: fn(&Line) -> Option<f64>| lines.get(at).and_then(of).unwrap_or(f64::NAN);
     let ratios = vec![
         Ratio::at_most("wall time", of(0, |l| l.wall) / of(2, |l| l.wall), 0.75),

@@ -92,6 +92,18 @@ impl Load {
         ]
     }
 
+    /// As many changes of B1's table in one transaction: rows that come, and
+    /// are changed.
+    pub(super) fn one_transaction(changes: u64) -> String {
+        let rows = changes / 2;
+        format!(
+            "INSERT INTO changed SELECT n, {} FROM generate_series(1, {rows}) n; \
+             UPDATE changed SET k = k + 1, amount = amount + 1 WHERE id <= {}",
+            columns("n"),
+            changes - rows
+        )
+    }
+
     fn body(self, changes: u64) -> String {
         match self {
             Self::Thousands => {

@@ -3,7 +3,10 @@
 mod apply;
 mod copy;
 mod drain;
+mod huge;
 mod load;
+#[cfg(feature = "pg_peers")]
+pub mod peers;
 
 use std::path::PathBuf;
 
@@ -49,6 +52,8 @@ enum What {
     Drain,
     /// B1 and B2: a backlog applied.
     Apply,
+    /// One transaction of B1's table, sent while it runs or behind its commit.
+    Huge,
 }
 
 /// Measures.
@@ -63,6 +68,7 @@ pub async fn run(plan: &Plan) -> Result<()> {
     for part in parts {
         let measured = match part {
             What::Copy => vec![copy::run(plan).await?],
+            What::Huge => vec![huge::run(plan).await?],
             What::Drain => {
                 vec![drain::run(plan, Load::Thousands).await?, drain::run(plan, Load::TpcB).await?]
             }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! migrator --from URL --to URL [--run NAME] [--tables PATTERN]... [--map JSON] [--chunk BYTES] [--jobs N]
-//!          [--budget BYTES] [--group BYTES] [--attempts N] [--shapes MILLIS] [--until caught_up|cancelled]
+//!          [--budget BYTES] [--group BYTES] [--spool-memory BYTES] [--attempts N] [--shapes MILLIS] [--until caught_up|cancelled]
 //!          [--cutover following] [--kill-at POINT:N] [--hold-at POINT:N] [--fail POINT=ACTIONS]
 //! ```
 //!
@@ -171,6 +171,7 @@ impl Args {
                 "--jobs" => options.jobs = number(&value)?,
                 "--budget" => options.budget = number(&value)?,
                 "--group" => options.group = number(&value)?,
+                "--spool-memory" => options.spool.memory = number(&value)?,
                 "--shapes" => options.shape_interval = std::time::Duration::from_millis(number(&value)?),
                 "--attempts" => options.retry.attempts = number(&value)?,
                 "--until" if value == "caught_up" => until = Until::CaughtUp,

@@ -10,7 +10,7 @@ mod wire;
 
 use std::fs;
 
-use zdm_servers::postgres::{Auth, PgOptions, Postgres};
+use zdm_servers::postgres::{Auth, Database, PgOptions, Postgres, Version};
 
 use super::corpus;
 
@@ -39,6 +39,31 @@ const LOGS: [(&str, &str); 6] = [
     ("message", "SELECT pg_logical_emit_message(true, 'app', 'says'); DELETE FROM t"),
 ];
 
+/// Transactions that a server sends before they end: one that is rolled back in
+/// part, one that is rolled back, and one that comes whole between.
+const STREAMED: [(&str, &str); 2] = [
+    (
+        "streamed",
+        "BEGIN; INSERT INTO t VALUES (1, 'a', 1.50); SAVEPOINT s; INSERT INTO t VALUES (2, NULL, 2); ROLLBACK TO s;
+         UPDATE t SET id = 3 WHERE id = 1; SELECT pg_logical_emit_message(true, 'app', 'says'); TRUNCATE f;
+         INSERT INTO p VALUES (1, 'x'); DELETE FROM t; COMMIT",
+    ),
+    (
+        "streamed_back",
+        "BEGIN; INSERT INTO f VALUES (1, 'infinity', '{a,NULL}'); UPDATE f SET a = 2; ROLLBACK; INSERT INTO t VALUES (9)",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes the corpus"]
+async fn capture_streamed() {
+    // From 16 on a server can be told to send each change at once.
+    let options = PgOptions::new().version(Version::Newest);
+    let server =
+        Postgres::start(options.setting("debug_logical_replication_streaming", "immediate")).await.unwrap();
+    logs(&server, &STREAMED, "proto_version '2', streaming 'on'").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "writes the corpus"]
 async fn capture() {
@@ -47,9 +72,18 @@ async fn capture() {
     server.close().await.unwrap();
 
     let server = Postgres::start(PgOptions::new()).await.unwrap();
+    let db = logs(&server, &LOGS, "proto_version '1'").await;
+    cells::values(&db).await;
+    cells::copied(&db).await;
+    cells::changes();
+    cells::checkpoint(&db).await;
+}
+
+/// Makes the tables, and writes what the server says of each log.
+async fn logs(server: &Postgres, logs: &[(&str, &str)], options: &str) -> Database {
     let db = server.create_database("corpus").await.unwrap();
     db.execute(TABLES).await.unwrap();
-    for (name, sql) in LOGS {
+    for (name, sql) in logs {
         db.execute(&format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')"))
             .await
             .unwrap();
@@ -64,12 +98,9 @@ async fn capture() {
             };
             (row[0].as_deref().unwrap().parse().unwrap(), known)
         });
-        wire::log(&server, name, &oids.collect());
+        wire::log(server, name, options, &oids.collect());
     }
-    cells::values(&db).await;
-    cells::copied(&db).await;
-    cells::changes();
-    cells::checkpoint(&db).await;
+    db
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) {

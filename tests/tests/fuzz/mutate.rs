@@ -6,7 +6,7 @@ use fastrand::Rng;
 const NUMBERS: [u32; 12] =
     [0, 1, 3, 4, 0x7f, 0xff, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_fffb, 0xffff_ffff];
 /// Letters that mean something to one decoder or another.
-const LETTERS: &[u8] = b"BCRIUDTOYMSEKNtnubwk\\{}\"[],:=%@/'.-+ \t\n\r\0\xff09";
+const LETTERS: &[u8] = b"BCRIUDTOYMSEcAKNtnubwk\\{}\"[],:=%@/'.-+ \t\n\r\0\xff09";
 
 /// One to four changes to `seed`, some of them with parts of `other`.
 pub(crate) fn mutate(seed: &[u8], other: &[u8], random: &mut Rng) -> Vec<u8> {

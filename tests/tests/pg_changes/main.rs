@@ -10,3 +10,4 @@ mod positions;
 mod show;
 mod slot;
 mod start;
+mod streamed;

@@ -4,7 +4,7 @@ use zdm_core::ErrorKind;
 use zdm_pg::changes_probe as probe;
 use zdm_servers::postgres::{PgOptions, Postgres};
 
-use super::fixture::{SMALL, Source, at, server};
+use super::fixture::{SMALL, Source, at, error, server, settings, within};
 
 #[tokio::test]
 async fn a_slot_that_is_gone_or_made_anew_is_refused() {
@@ -113,4 +113,67 @@ async fn a_slot_whose_log_is_gone_is_refused() {
     let error = source.open(&start).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Gap, "{error}");
     assert!(error.to_string().contains("max_slot_wal_keep_size"), "{error}");
+}
+
+#[tokio::test]
+async fn a_slot_that_is_lost_while_it_is_read_ends_the_stream_and_is_not_begun_again() {
+    let options = PgOptions::new().setting("max_slot_wal_keep_size", "1MB");
+    let server = Postgres::start(options).await.unwrap();
+    let source = Source::new(&server, "taken", SMALL, &["t"]).await;
+    let start = source.begin().await;
+    let mut changes = source.open(&start).await.unwrap();
+    // Nothing is acknowledged: the log that the slot holds grows.
+    for id in 0..6 {
+        source.db.execute(&format!("INSERT INTO t VALUES ({id})")).await.unwrap();
+        source.db.execute("SELECT pg_switch_wal()").await.unwrap();
+    }
+    source.db.execute("CHECKPOINT").await.unwrap();
+    let ended = error(&mut changes).await;
+    assert!(ended.is_retryable(), "{ended}");
+    let again = source.open(&start).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Gap, "{again}");
+    assert!(!again.is_retryable() && again.to_string().contains("max_slot_wal_keep_size"), "{again}");
+}
+
+/// 18 gives up slots that nobody reads.
+#[tokio::test]
+async fn a_slot_that_was_idle_for_too_long_is_refused_in_its_own_words() {
+    let server = Postgres::start(PgOptions::new().version(18)).await.unwrap();
+    server.set("idle_replication_slot_timeout", "1s").unwrap();
+    server.execute("SELECT pg_reload_conf()").await.unwrap();
+    let source = Source::new(&server, "idle", SMALL, &["t"]).await;
+    let start = source.begin().await;
+    within("the server's patience", async {
+        let given_up = "SELECT invalidation_reason IS NOT NULL FROM pg_replication_slots";
+        while source.db.value(given_up).await.unwrap() != "t" {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            source.db.execute("CHECKPOINT").await.unwrap();
+        }
+    })
+    .await;
+    let error = source.open(&start).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Gap, "{error}");
+    assert!(error.to_string().contains("idle_replication_slot_timeout"), "{error}");
+}
+
+#[tokio::test]
+async fn a_failover_slot_is_made_where_there_are_any() {
+    let newest = Postgres::start(PgOptions::new().version(18)).await.unwrap();
+    for server in [server().await, &newest] {
+        let source = Source::new(server, "failover", SMALL, &["t"]).await;
+        let config = settings(server, source.db.name()).failover(true).build().unwrap();
+        let begun = probe::begin(&config, &source.run, &source.schema).await;
+        if server.major().await.unwrap() < 17 {
+            let error = begun.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains("PostgreSQL 17"), "{error}");
+            let left =
+                source.db.value("SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'zdm_failover'");
+            assert_eq!(left.await.unwrap(), "0");
+        } else {
+            begun.unwrap();
+            let kept = "SELECT failover FROM pg_replication_slots WHERE slot_name = 'zdm_failover'";
+            assert_eq!(source.db.value(kept).await.unwrap(), "t");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Assess, Claim, Fence, LogEnd, RunName, Sequences, Shapes, Snapshot};
 use crate::change::{Batch, Budget};
 use crate::schema::{Schema, Selection};
+use crate::spool::SpoolOptions;
 use crate::{Identity, Position, Result};
 
 /// A database that changes are captured from.
@@ -154,12 +155,22 @@ pub struct StreamOptions {
     pub budget: Budget,
     /// Ends the stream.
     pub cancel: CancellationToken,
+    /// Where the source keeps aside what is not committed yet, if its log
+    /// gives such things. Beside `budget`, and bounded by itself.
+    pub spool: SpoolOptions,
 }
 
 impl StreamOptions {
     /// Options with a budget of 32 MiB and a token of their own.
     pub fn new(run: RunName, from: Position, schema: Arc<Schema>) -> Self {
-        Self { run, from, schema, budget: Budget::new(32 << 20), cancel: CancellationToken::new() }
+        Self {
+            run,
+            from,
+            schema,
+            budget: Budget::new(32 << 20),
+            cancel: CancellationToken::new(),
+            spool: SpoolOptions::default(),
+        }
     }
 
     /// The same, within that budget.
@@ -173,6 +184,13 @@ impl StreamOptions {
     #[must_use]
     pub fn cancel(mut self, cancel: CancellationToken) -> Self {
         self.cancel = cancel;
+        self
+    }
+
+    /// The same, with a spool of those options.
+    #[must_use]
+    pub fn spool(mut self, spool: SpoolOptions) -> Self {
+        self.spool = spool;
         self
     }
 }

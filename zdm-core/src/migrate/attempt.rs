@@ -171,7 +171,8 @@ impl Plan {
         let budget = Budget::new(self.options.budget);
         let options = StreamOptions::new(self.options.run.clone(), from.clone(), Arc::clone(&start.source))
             .budget(budget.clone())
-            .cancel(stream_cancel.clone());
+            .cancel(stream_cancel.clone())
+            .spool(self.options.spool.clone());
         let mut changes = unless_cancelled(cancel, self.source.changes(options)).await?;
         let goals = match goals {
             Some(goals) if goals.is_empty() && snapshot.is_none() => {

@@ -13,6 +13,7 @@ use crate::pipeline::{Converting, Identity, Transform};
 use crate::run::{Durable, Retry, StatusHandle, Throttle};
 use crate::schema::Selection;
 use crate::schema::conversion::Mapping;
+use crate::spool::SpoolOptions;
 use crate::{Error, ErrorKind, Result};
 
 /// How a migration runs. Every field has a default that suits most.
@@ -45,6 +46,9 @@ pub struct Options {
     /// changed its tables; what has is told then, and at the latest under a
     /// cutover's fence. Zero: never in between. Default 10 s.
     pub shape_interval: Duration,
+    /// Where a source keeps aside what is not committed yet, and how much of
+    /// it.
+    pub spool: SpoolOptions,
     /// The copy's speed in bytes a second; 0 is without bound.
     pub max_rate: u64,
     /// What happens after an error that a retry can help.
@@ -68,6 +72,7 @@ impl Default for Options {
             linger: Duration::from_millis(200),
             idle_interval: Duration::from_secs(2),
             shape_interval: Duration::from_secs(10),
+            spool: SpoolOptions::default(),
             max_rate: 0,
             retry: Retry::default(),
             target_name: "another database".to_owned(),

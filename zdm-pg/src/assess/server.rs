@@ -16,6 +16,7 @@ pub(super) const LONG: Duration = Duration::from_secs(60);
 
 pub(super) async fn assess(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
     settings(look, findings).await?;
+    slots(look, findings).await?;
     rights(look, findings).await?;
     waits(look, findings).await
 }
@@ -108,6 +109,38 @@ async fn settings(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
             row.cell::<&str>(8)?,
             "the encoding is SQL_ASCII, so its text may be any bytes: what is not UTF-8 stops the run, so correct \
              it first",
+        ));
+    }
+    Ok(())
+}
+
+/// What could take the run's slot from it later.
+async fn slots(look: &Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
+    let sql = "
+        SELECT coalesce(nullif(current_setting('idle_replication_slot_timeout', true), ''), '0'),
+               (SELECT count(*) FROM pg_catalog.pg_stat_replication r
+                 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots s
+                                    WHERE s.active_pid = r.pid AND s.slot_type = 'logical'))";
+    let row = look.control.query_one(sql, &[]).await.during("assess.slots")?;
+    let idle: &str = row.cell(0)?;
+    if idle != "0" {
+        findings.push(
+            Finding::new(
+                Severity::Warning,
+                "idle_replication_slot_timeout",
+                "server",
+                format!("the server gives up a slot that nobody has read for {idle}: a run that stands still for longer must start anew"),
+            )
+            .remedy("ALTER SYSTEM SET idle_replication_slot_timeout = 0; SELECT pg_reload_conf()"),
+        );
+    }
+    if row.cell::<i64>(1)? > 0 {
+        findings.push(Finding::new(
+            Severity::Note,
+            "standbys",
+            "server",
+            "if one of the server's standbys takes over, the run is refused there, since what the target has may \
+             never have come to it: the run then starts anew",
         ));
     }
     Ok(())

@@ -91,6 +91,16 @@ impl Boundary {
         Ok(())
     }
 
+    /// Refuses what comes between transactions only.
+    pub(super) fn outside(&self) -> Result<()> {
+        match self.transaction {
+            Transaction::Outside => Ok(()),
+            Transaction::Empty(_) | Transaction::Open => {
+                Err(broken("a part of a transaction comes within another"))
+            }
+        }
+    }
+
     /// Refuses a change that no transaction has begun.
     pub(super) fn within(&self) -> Result<()> {
         match self.transaction {

@@ -7,19 +7,29 @@
 //!
 //! A message that fails adds nothing, so what came before it can still be
 //! handed over.
+//!
+//! Messages of streamed transactions are kept [`Aside`]. At such a one's commit
+//! ([`Step::Streamed`]) the caller reads them back and gives each to
+//! [`Decoder::decode_kept`], between `begin_streamed` and `end_streamed`.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use zdm_core::change::{Assembler, Cell, Item, Op};
 use zdm_core::schema::{Schema, Table};
+use zdm_core::spool::{Records, Spool};
 use zdm_core::{Error, ErrorKind, Result};
 
+use super::aside::{Aside, NUMBER};
 use super::boundary::Boundary;
-use super::message::{self, Reader, RelationMessage, Truncate, broken};
+use super::message::{
+    self, Reader, RelationMessage, StreamAbort, StreamCommit, StreamStart, Truncate, broken,
+};
 use super::partitions::{Belongs, Partitions};
 use super::relation::{Old, Relation, schema_changed};
+use super::relations::Relations;
 use crate::position::Lsn;
 
 /// Turns messages into items. One for each stream: relations are told once.
@@ -27,8 +37,8 @@ use crate::position::Lsn;
 pub(super) struct Decoder {
     tables: HashMap<u32, Arc<Table>>,
     partitions: Partitions,
-    /// By the number that row messages use; `None` lies outside the run.
-    relations: HashMap<u32, Option<Relation>>,
+    relations: Relations,
+    aside: Aside,
     boundary: Boundary,
     /// Room for the images of a row, kept.
     old: Vec<Cell>,
@@ -42,16 +52,19 @@ pub(super) enum Step {
     Done,
     /// The [`Partitions`] must be read again, and then this message.
     LookUp,
+    /// It is the commit of a streamed transaction, whose messages come next.
+    Streamed(StreamCommit),
 }
 
 impl Decoder {
     /// A decoder of a stream from `from`. `newest` is the server's next
     /// transaction number, in 64 bits: the log tells the lower half only.
-    pub(super) fn new(schema: &Schema, from: Lsn, newest: u64) -> Self {
+    pub(super) fn new(schema: &Schema, from: Lsn, newest: u64, spool: Spool) -> Self {
         Self {
             tables: schema.tables.iter().map(|table| (table.origin.id, Arc::clone(table))).collect(),
             partitions: Partitions::default(),
-            relations: HashMap::new(),
+            relations: Relations::default(),
+            aside: Aside::new(spool),
             boundary: Boundary::new(from, newest),
             old: Vec::new(),
             new: Vec::new(),
@@ -89,6 +102,64 @@ impl Decoder {
         self.partitions.wanted()
     }
 
+    /// The transactions that are streamed.
+    pub(super) fn aside(&mut self) -> &mut Aside {
+        &mut self.aside
+    }
+
+    /// Keeps a large message of a part that [is being sent](Aside::is_open).
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub(super) fn keep_large(&mut self, message: Bytes) -> Result<()> {
+        self.aside.keep_large(message, &mut self.relations)
+    }
+
+    /// A streamed transaction has committed: its messages, to be decoded next.
+    ///
+    /// # Errors
+    /// `Protocol` for one that never began.
+    pub(super) fn begin_streamed(&mut self, streamed: &StreamCommit) -> Result<Records> {
+        let records = self.aside.take(streamed.xid)?;
+        self.boundary.begin(streamed.xid)?;
+        self.relations.begin_streamed();
+        Ok(records)
+    }
+
+    /// All its messages were decoded.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub(super) fn end_streamed(&mut self, streamed: &StreamCommit, batch: &mut Assembler) -> Result<()> {
+        self.relations.end_streamed();
+        self.boundary.commit(streamed.commit.end, streamed.commit.time, batch)
+    }
+
+    /// Decodes a message that was kept, as [`decode`](Self::decode) does.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn decode_kept(
+        &mut self,
+        buffer: &[u8],
+        mut range: Range<usize>,
+        batch: &mut Assembler,
+    ) -> Result<Step> {
+        let message = buffer.get(range.clone()).ok_or_else(|| broken("it lies outside the buffer"))?;
+        let mut number = 0;
+        if message.first() == Some(&b'R')
+            && let Some((_, last)) = message.split_last_chunk::<NUMBER>()
+        {
+            number = u64::from_be_bytes(*last);
+            range.end -= NUMBER;
+        }
+        let mut message = Reader::new(buffer.get(range.clone()).unwrap_or_default(), range.start);
+        let kind = message.byte()?;
+        message.u32()?; // its subtransaction, which was not rolled back
+        let fresh = self.partitions.take_fresh();
+        self.change(kind, message, number, fresh, batch)
+    }
+
     /// Decodes the message that lies at `range` of `buffer`.
     ///
     /// # Errors
@@ -102,30 +173,64 @@ impl Decoder {
     ) -> Result<Step> {
         let at = range.start;
         let message = buffer.get(range).ok_or_else(|| broken("it lies outside the buffer"))?;
-        let mut message = Reader::new(message, at);
         // What was looked up is fresh for the message that asked for it.
         let fresh = self.partitions.take_fresh();
+        if self.aside.is_open() {
+            self.aside.keep(message, &mut self.relations)?;
+            return Ok(Step::Done);
+        }
+        let mut message = Reader::new(message, at);
         match message.byte()? {
-            b'I' => self.insert(message, batch)?,
-            b'U' => self.update(message, batch)?,
-            b'D' => self.delete(message, batch)?,
             b'B' => self.boundary.begin(message::Begin::read(message)?.xid)?,
             b'C' => {
                 let commit = message::Commit::read(message)?;
                 self.boundary.commit(commit.end, commit.time, batch)?;
             }
-            b'R' => return self.relation(&RelationMessage::read(message)?),
+            b'S' => {
+                self.boundary.outside()?;
+                self.aside.start(StreamStart::read(message)?)?;
+            }
+            b'A' => {
+                self.boundary.outside()?;
+                self.aside.abort(StreamAbort::read(message)?)?;
+            }
+            b'c' => {
+                self.boundary.outside()?;
+                return Ok(Step::Streamed(StreamCommit::read(message)?));
+            }
+            b'b' | b'P' | b'K' | b'r' | b'p' => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "the server sends a prepared transaction before it is committed, which was not asked for",
+                ));
+            }
+            kind => {
+                let number = if kind == b'R' { self.relations.number() } else { 0 };
+                return self.change(kind, message, number, fresh, batch);
+            }
+        }
+        Ok(Step::Done)
+    }
+
+    /// Decodes what may lie within a transaction. `number` is that of a
+    /// description; `fresh` says that the partitions were just looked up.
+    fn change(
+        &mut self,
+        kind: u8,
+        message: Reader<'_>,
+        number: u64,
+        fresh: bool,
+        batch: &mut Assembler,
+    ) -> Result<Step> {
+        match kind {
+            b'I' => self.insert(message, batch)?,
+            b'U' => self.update(message, batch)?,
+            b'D' => self.delete(message, batch)?,
+            b'R' => return self.relation(&RelationMessage::read(message)?, number),
             b'T' => return self.truncate(&Truncate::read(message)?, fresh, batch),
             // Where a change first came from; a type's name; an application's
             // own message in the log: none makes a row.
             b'O' | b'Y' | b'M' => {}
-            kind @ (b'S' | b'E' | b'c' | b'A' | b'b' | b'P' | b'K' | b'r' | b'p') => {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    "the server sends a transaction before it is committed, which was not asked for",
-                )
-                .with("message", kind.escape_ascii()));
-            }
             kind => return Err(broken("it is of an unknown kind").with("message", kind.escape_ascii())),
         }
         Ok(Step::Done)
@@ -137,7 +242,7 @@ impl Decoder {
         expect(&mut message, b'N')?;
         message.tuple(&mut self.new)?;
         message.end()?;
-        let Some(relation) = known(&self.relations, id)? else { return Ok(()) };
+        let Some(relation) = self.relations.known(id)? else { return Ok(()) };
         let new = relation.new_image(&self.new, None)?;
         self.boundary.open(batch);
         batch.row(&relation.table, Op::Insert, false);
@@ -160,7 +265,7 @@ impl Decoder {
         }
         message.tuple(&mut self.new)?;
         message.end()?;
-        let Some(relation) = known(&self.relations, id)? else { return Ok(()) };
+        let Some(relation) = self.relations.known(id)? else { return Ok(()) };
         relation.identifies(old)?;
         let full = (old == Some(Old::Full)).then_some(self.old.as_slice());
         let new = relation.new_image(&self.new, full)?;
@@ -185,7 +290,7 @@ impl Decoder {
         };
         message.tuple(&mut self.old)?;
         message.end()?;
-        let Some(relation) = known(&self.relations, id)? else { return Ok(()) };
+        let Some(relation) = self.relations.known(id)? else { return Ok(()) };
         relation.identifies(Some(old))?;
         let before = relation.old_image(&self.old, old)?;
         self.boundary.open(batch);
@@ -194,11 +299,11 @@ impl Decoder {
         batch.end_image()
     }
 
-    fn relation(&mut self, wire: &RelationMessage<'_>) -> Result<Step> {
+    fn relation(&mut self, wire: &RelationMessage<'_>, number: u64) -> Result<Step> {
         let root = match self.belongs(wire.id) {
             Some(Belongs::To(root)) => root,
             Some(Belongs::Elsewhere) => {
-                self.relations.insert(wire.id, None);
+                self.relations.describe(wire.id, number, None);
                 return Ok(Step::Done);
             }
             None if self.partitions.looked_for(wire.id) => {
@@ -217,7 +322,7 @@ impl Decoder {
         let Some(table) = self.tables.get(&root) else {
             return Err(broken("a partition's root is unknown"));
         };
-        self.relations.insert(wire.id, Some(Relation::new(table, wire)?));
+        self.relations.describe(wire.id, number, Some(Relation::new(table, wire)?));
         Ok(Step::Done)
     }
 
@@ -279,14 +384,6 @@ impl Decoder {
         }
         Ok(Step::Done)
     }
-}
-
-/// The relation of a row message; `None` lies outside the run.
-fn known(relations: &HashMap<u32, Option<Relation>>, id: u32) -> Result<Option<&Relation>> {
-    relations
-        .get(&id)
-        .map(Option::as_ref)
-        .ok_or_else(|| broken("a row of a table that was never described").with("oid", id))
 }
 
 fn expect(message: &mut Reader<'_>, part: u8) -> Result<()> {

@@ -4,11 +4,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use hashbrown::HashSet;
+use zdm_core::Result;
 use zdm_core::change::{Assembler, Batch, Item};
 use zdm_core::schema::{Column, DataType, Key, Schema, Table, TableName};
+use zdm_core::spool::{Spool, SpoolOptions};
 
 use super::decoder::{Decoder, Step};
+use super::message::StreamCommit;
 use super::partitions::{Belongs, Entry, Partitions};
 use crate::position::{ENGINE, Lsn};
 use crate::types::ENCODING;
@@ -55,6 +59,7 @@ pub fn log(bytes: &[u8]) -> bool {
 struct Reading {
     decoder: Decoder,
     batch: Assembler,
+    whole: Whole,
 }
 
 impl Reading {
@@ -76,7 +81,13 @@ impl Reading {
             table(3, "p", &[("id", int4), ("v", text)], Key::Columns(vec![0])),
         ];
         let schema = Schema { tables: tables.map(Arc::new).to_vec(), ..Schema::default() };
-        Self { decoder: Decoder::new(&schema, Lsn(0), 1 << 40), batch: Assembler::new() }
+        // All in memory, where nothing is waited for.
+        let spool = Spool::new(SpoolOptions::default().memory(usize::MAX));
+        Self {
+            decoder: Decoder::new(&schema, Lsn(0), 1 << 40, spool),
+            batch: Assembler::new(),
+            whole: Whole::default(),
+        }
     }
 
     /// Whether there may be more.
@@ -86,17 +97,45 @@ impl Reading {
             match self.decoder.decode(bytes, range.clone(), &mut self.batch) {
                 Ok(Step::Done) => return true,
                 Ok(Step::LookUp) => self.decoder.learn(catalog(self.decoder.wanted().clone())),
+                Ok(Step::Streamed(streamed)) => {
+                    self.hand_over(bytes);
+                    return self.streamed(&streamed).is_ok();
+                }
                 Err(_) => return false,
             }
         }
         panic!("the catalog was asked, and is asked again");
     }
 
+    /// A streamed transaction, read back: a batch for each of its blocks.
+    fn streamed(&mut self, streamed: &StreamCommit) -> Result<()> {
+        let mut records = self.decoder.begin_streamed(streamed)?;
+        while let Some(mut block) = records.next().now_or_never().expect("it lies in memory")? {
+            while let Some(record) = block.next()? {
+                let mut asked = 0;
+                while self.decoder.decode_kept(block.bytes(), record.clone(), &mut self.batch)?
+                    == Step::LookUp
+                {
+                    self.decoder.learn(catalog(self.decoder.wanted().clone()));
+                    asked += 1;
+                    assert!(asked < 2, "the catalog was asked, and is asked again");
+                }
+            }
+            self.hand_over(&block.bytes().clone());
+        }
+        self.decoder.end_streamed(streamed, &mut self.batch)
+    }
+
+    fn hand_over(&mut self, bytes: &[u8]) {
+        // What was decoded before an error is whole.
+        let batch = std::mem::take(&mut self.batch);
+        let batch = batch.finish(Bytes::copy_from_slice(bytes), Arc::clone(&ENCODING), None);
+        self.whole.look(&batch.expect("what was decoded is a batch"));
+    }
+
     fn finish(mut self, bytes: &[u8]) {
         self.decoder.settle(&mut self.batch);
-        // What was decoded before an error is whole.
-        let batch = self.batch.finish(Bytes::copy_from_slice(bytes), Arc::clone(&ENCODING), None);
-        whole(&batch.expect("what was decoded is a batch"));
+        self.hand_over(bytes);
     }
 }
 
@@ -115,32 +154,40 @@ fn catalog(wanted: HashSet<u32>) -> Partitions {
 }
 
 /// Items in the order that [`Item`] promises, cells inside the buffer.
-fn whole(batch: &Batch) {
-    let (mut open, mut reached) = (false, Lsn(0));
-    for item in batch.items() {
-        match item {
-            Item::Begin(_) => assert!(!std::mem::replace(&mut open, true), "a begin within a transaction"),
-            Item::Commit(_) => assert!(std::mem::replace(&mut open, false), "a commit without a begin"),
-            Item::Idle { .. } => assert!(!open, "an idle point within a transaction"),
-            Item::Truncate { tables } => assert!(open && !tables.is_empty(), "a TRUNCATE of something"),
-            Item::Rows(run) => {
-                assert!(open && !run.is_empty(), "rows of a transaction");
-                for row in batch.rows_of(run) {
-                    let images = [row.before(), row.after()];
-                    // A cell that is not of its type is an error, and not a panic.
-                    images
-                        .iter()
-                        .flatten()
-                        .flat_map(|image| image.cells())
-                        .for_each(|cell| drop(cell.value()));
+#[derive(Default)]
+struct Whole {
+    open: bool,
+    reached: Lsn,
+}
+
+impl Whole {
+    fn look(&mut self, batch: &Batch) {
+        let Self { open, reached } = self;
+        for item in batch.items() {
+            match item {
+                Item::Begin(_) => assert!(!std::mem::replace(open, true), "a begin within a transaction"),
+                Item::Commit(_) => assert!(std::mem::replace(open, false), "a commit without a begin"),
+                Item::Idle { .. } => assert!(!*open, "an idle point within a transaction"),
+                Item::Truncate { tables } => assert!(*open && !tables.is_empty(), "a TRUNCATE of something"),
+                Item::Rows(run) => {
+                    assert!(*open && !run.is_empty(), "rows of a transaction");
+                    for row in batch.rows_of(run) {
+                        let images = [row.before(), row.after()];
+                        // A cell that is not of its type is an error, and not a panic.
+                        images
+                            .iter()
+                            .flatten()
+                            .flat_map(|image| image.cells())
+                            .for_each(|cell| drop(cell.value()));
+                    }
                 }
+                other => panic!("{other:?}"),
             }
-            other => panic!("{other:?}"),
-        }
-        if let Some(position) = item.position() {
-            let at = Lsn::of(position).expect("a position is one of ours");
-            assert!(at >= reached, "{at} comes behind {reached}");
-            reached = at;
+            if let Some(position) = item.position() {
+                let at = Lsn::of(position).expect("a position is one of ours");
+                assert!(at >= *reached, "{at} comes behind {reached}");
+                *reached = at;
+            }
         }
     }
 }

@@ -5,6 +5,10 @@
 //! waits for the answer. Until it has come once, [`Head::position`] is unknown:
 //! how far we have read says nothing of how much there is, and who goes by the
 //! end of the log would stop at the first commit of a backlog.
+//!
+//! The same session looks after the slot: how much more the log may grow until
+//! the server gives the slot up is the metric `zdm_slot_runway_bytes`, where
+//! there is such a bound, and that it may do so at any time is a warning.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,10 +84,11 @@ impl Gauge {
 pub(super) struct Poller(JoinHandle<()>);
 
 impl Poller {
-    pub(super) fn start(config: Arc<PgConfig>, control: Control, gauge: Arc<Gauge>) -> Self {
+    pub(super) fn start(config: Arc<PgConfig>, control: Control, gauge: Arc<Gauge>, slot: String) -> Self {
         Self(tokio::spawn(async move {
             let mut control = Some(control);
             let mut known = false;
+            let mut runway = Runway { slot, warned: false };
             loop {
                 let session = match control.take() {
                     Some(session) => session,
@@ -96,7 +101,11 @@ impl Poller {
                         }
                     },
                 };
-                match ask(&session, known).await {
+                let asked = async {
+                    let end = ask(&session, known).await?;
+                    runway.look(&session).await.map(|()| end)
+                };
+                match asked.await {
                     Ok(end) => {
                         gauge.log_ends(end);
                         known = true;
@@ -129,6 +138,42 @@ async fn ask(control: &Control, known: bool) -> Result<Lsn> {
         point::flushed(control, end).await?;
     }
     Ok(end)
+}
+
+/// How long the server will keep the slot.
+#[derive(Debug)]
+struct Runway {
+    slot: String,
+    warned: bool,
+}
+
+impl Runway {
+    async fn look(&mut self, control: &Control) -> Result<()> {
+        // What tells came with 13.
+        if control.server_version_num() < 130_000 {
+            return Ok(());
+        }
+        let sql =
+            "SELECT wal_status, safe_wal_size FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
+        let Some(row) = control.query_opt(sql, &[&self.slot]).await.during("changes.runway")? else {
+            return Ok(());
+        };
+        let status: Option<&str> = row.try_get(0).during("changes.runway")?;
+        let safe: Option<i64> = row.try_get(1).during("changes.runway")?;
+        if let Some(safe) = safe {
+            metrics::gauge!("zdm_slot_runway_bytes", "slot" => self.slot.clone()).set(safe as f64);
+        }
+        let endangered = status == Some("unreserved");
+        if endangered && !self.warned {
+            tracing::warn!(
+                slot = self.slot,
+                "the server keeps more log for the slot than max_slot_wal_keep_size, and may give it up at the next \
+                 checkpoint: raise that, or let the target be faster"
+            );
+        }
+        self.warned = endangered;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The messages of `pgoutput`, read where they lie.
 //!
-//! Protocol version 1: whole transactions in commit order. Everything is
-//! checked against the end of its message, so no byte from a socket can make
-//! us panic, and nothing is allocated for a row.
+//! Protocol version 2: whole transactions in commit order, and parts of
+//! streamed ones before. Everything is checked against the end of its message,
+//! so no byte from a socket can make us panic, and nothing is allocated for a
+//! row.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>
 
@@ -55,8 +56,12 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
+    pub(super) fn u64(&mut self) -> Result<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
     fn lsn(&mut self) -> Result<Lsn> {
-        self.array().map(u64::from_be_bytes).map(Lsn)
+        self.u64().map(Lsn)
     }
 
     fn time(&mut self) -> Result<DateTime> {
@@ -135,6 +140,51 @@ impl Commit {
         let commit = Self { end: message.lsn()?, time: message.time()? };
         message.end()?;
         Ok(commit)
+    }
+}
+
+/// A part of a streamed transaction follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StreamStart {
+    pub(super) xid: u32,
+    /// Whether no part of it came before.
+    pub(super) first: bool,
+}
+
+impl StreamStart {
+    pub(super) fn read(mut message: Reader<'_>) -> Result<Self> {
+        let start = Self { xid: message.u32()?, first: message.byte()? == 1 };
+        message.end()?;
+        Ok(start)
+    }
+}
+
+/// A streamed transaction was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StreamCommit {
+    pub(super) xid: u32,
+    pub(super) commit: Commit,
+}
+
+impl StreamCommit {
+    pub(super) fn read(mut message: Reader<'_>) -> Result<Self> {
+        Ok(Self { xid: message.u32()?, commit: Commit::read(message)? })
+    }
+}
+
+/// A streamed transaction, or a subtransaction of it, was rolled back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StreamAbort {
+    pub(super) xid: u32,
+    /// The same, if it is the whole.
+    pub(super) part: u32,
+}
+
+impl StreamAbort {
+    pub(super) fn read(mut message: Reader<'_>) -> Result<Self> {
+        let abort = Self { xid: message.u32()?, part: message.u32()? };
+        message.end()?;
+        Ok(abort)
     }
 }
 

@@ -20,6 +20,8 @@ use crate::error::OrPg;
 use crate::position::{ENGINE, Lsn};
 use crate::wire::Connection;
 
+/// The first version whose slots can be kept on standbys as well.
+const FAILOVER: u32 = 170_000;
 /// How long a slot may still be held by a reader that has just gone.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -210,14 +212,21 @@ async fn drop_slot(control: &Control, name: &str) -> Result<()> {
 async fn create(config: &PgConfig, control: &Control, name: &str, deadline: Instant) -> Result<Lsn> {
     let maker = Control::connect(config, "slot").await?;
     let pid = maker.process_id();
+    let options = match (config.failover(), maker.server_version_num()) {
+        (false, _) => "",
+        (true, FAILOVER..) => ", failover => true",
+        (true, _) => {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "the server knows no failover slots, which came with PostgreSQL 17: leave `failover` out",
+            ));
+        }
+    };
+    let create = format!(
+        "SELECT lsn::text FROM pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput'{options})"
+    );
     let making = async {
-        let row = maker
-            .query_one(
-                "SELECT lsn::text FROM pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')",
-                &[&name],
-            )
-            .await
-            .during("changes.create_slot")?;
+        let row = maker.query_one(&create, &[&name]).await.during("changes.create_slot")?;
         row.try_get::<_, &str>(0).during("changes.create_slot")?.parse()
     };
     tokio::pin!(making);
@@ -271,13 +280,13 @@ impl State {
         // What tells of a loss came with 13, 16 and 17.
         let lost = match control.server_version_num() {
             170_000.. => {
-                "coalesce(s.invalidation_reason, CASE WHEN s.wal_status = 'lost' THEN 'its log was removed' END)"
+                "coalesce(s.invalidation_reason, CASE WHEN s.wal_status = 'lost' THEN 'wal_removed' END)"
             }
             160_000.. => {
-                "CASE WHEN s.conflicting THEN 'it was invalidated' WHEN s.wal_status = 'lost' THEN 'its log was removed' END"
+                "CASE WHEN s.conflicting THEN 'conflicting' WHEN s.wal_status = 'lost' THEN 'wal_removed' END"
             }
-            130_000.. => "CASE WHEN s.wal_status = 'lost' THEN 'its log was removed' END",
-            _ => "CASE WHEN s.restart_lsn IS NULL THEN 'its log was removed' END",
+            130_000.. => "CASE WHEN s.wal_status = 'lost' THEN 'wal_removed' END",
+            _ => "CASE WHEN s.restart_lsn IS NULL THEN 'wal_removed' END",
         };
         let statement = format!(
             "SELECT s.plugin::text, s.database::text, pg_catalog.current_database()::text, s.active_pid,
@@ -317,8 +326,11 @@ impl State {
         if let Some(reason) = &self.lost {
             return Err(Error::new(
                 ErrorKind::Gap,
-                "the server has given up the run's replication slot, so changes are lost: raise \
-                 max_slot_wal_keep_size, drop the run and start anew",
+                format!(
+                    "the server has given up the run's replication slot, so changes are lost: {}, drop the run \
+                     and start anew",
+                    mend(reason)
+                ),
             )
             .with("slot", &self.name)
             .with("reason", reason));
@@ -335,6 +347,20 @@ impl State {
             .with("run_is_at", from)),
             None => Err(gone(&self.name)),
         }
+    }
+}
+
+/// What keeps it from happening again, by `invalidation_reason`.
+fn mend(reason: &str) -> &'static str {
+    match reason {
+        "idle_timeout" => {
+            "raise idle_replication_slot_timeout above the time for which a run may stand still"
+        }
+        "rows_removed" | "conflicting" => {
+            "let the primary keep what the standby reads (hot_standby_feedback)"
+        }
+        "wal_level_insufficient" => "leave wal_level at logical",
+        _ => "raise max_slot_wal_keep_size",
     }
 }
 

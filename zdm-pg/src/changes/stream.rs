@@ -8,20 +8,26 @@
 //!
 //! A batch is what has arrived when the consumer is ready for it, up to a
 //! limit. Bytes stay in the read buffer until then, since the batch's cells
-//! point into them.
+//! point into them; or in the block of the spool in which they lie, while a
+//! streamed transaction is read back.
+
+mod reading;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use zdm_core::change::{Assembler, Batch, Budget};
 use zdm_core::connect::{Ack, Changes, StreamOptions};
+use zdm_core::spool::Spool;
 use zdm_core::{Error, ErrorKind, Position, Result};
 
-use super::decoder::{Decoder, Step};
+use self::reading::Replay;
+use super::decoder::Decoder;
 use super::gauge::{Gauge, Poller};
 use super::silence::Silence;
 use super::{lookup, names, slot};
@@ -30,7 +36,7 @@ use crate::connect::Control;
 use crate::connect::quote::quote_ident;
 use crate::position::Lsn;
 use crate::types::ENCODING;
-use crate::wire::{Connection, CopyBoth, Frame, Frames};
+use crate::wire::{Connection, CopyBoth};
 
 /// Bytes at which a batch is full.
 const FULL: usize = 1 << 20;
@@ -42,8 +48,8 @@ const LAST_ACK: Duration = Duration::from_secs(30);
 const ABANDONED: Duration = Duration::from_secs(2);
 /// How long the server may take to end the stream.
 const GOODBYE: Duration = Duration::from_secs(5);
-/// How long the catalog may take to answer.
-const CATALOG: Duration = Duration::from_secs(10);
+/// The first version that streams transactions while they run.
+const STREAMS: u32 = 140_000;
 
 /// What goes from the task to the consumer.
 #[derive(Debug)]
@@ -63,7 +69,8 @@ pub(crate) async fn open(config: &Arc<PgConfig>, options: StreamOptions) -> Resu
     slot::check(config, &options.run, &options.schema, &options.from).await?;
     let (slot, publication) = (names::slot(config, &options.run), names::publication(config, &options.run));
     let control = Control::connect(config, "catalog").await?;
-    let mut decoder = Decoder::new(&options.schema, from, lookup::next_transaction(&control).await?);
+    let newest = lookup::next_transaction(&control).await?;
+    let mut decoder = Decoder::new(&options.schema, from, newest, Spool::new(options.spool));
     let tables: Vec<u32> = options.schema.tables.iter().map(|table| table.origin.id).collect();
     decoder.learn(lookup::partitions(&control, &publication, &tables, decoder.wanted().clone()).await?);
 
@@ -72,9 +79,15 @@ pub(crate) async fn open(config: &Arc<PgConfig>, options: StreamOptions) -> Resu
     let configured = config.status_interval();
     let interval = if patience.is_zero() { configured } else { configured.min(patience / 3) };
     let pid = connection.process_id();
-    let plugin = [("proto_version", "1"), ("publication_names", &quote_ident(&publication))];
+    let name = quote_ident(&publication);
+    let streaming = config.streaming() && control.server_version_num() >= STREAMS;
+    let plugin: &[(&str, &str)] = if streaming {
+        &[("proto_version", "2"), ("streaming", "on"), ("publication_names", &name)]
+    } else {
+        &[("proto_version", "1"), ("publication_names", &name)]
+    };
     // It waits for nobody, and over this connection nobody can look at it.
-    let start = connection.start_replication(&slot, from, &plugin);
+    let start = connection.start_replication(&slot, from, plugin);
     let copy = tokio::time::timeout(config.answer_timeout(), start)
         .await
         .map_err(|_| Error::new(ErrorKind::Timeout, "the server did not begin the stream in time"))??;
@@ -83,11 +96,14 @@ pub(crate) async fn open(config: &Arc<PgConfig>, options: StreamOptions) -> Resu
     let (ack, acks) = Ack::new();
     let (out, handed) = mpsc::channel(1);
     let (gauge, head) = Gauge::new(from);
-    let poller = Poller::start(Arc::clone(config), control, Arc::clone(&gauge));
+    let poller = Poller::start(Arc::clone(config), control, Arc::clone(&gauge), slot);
     let task = Task {
         copy,
         consumed: 0,
+        native: None,
+        replay: None,
         more: true,
+        hand_over: false,
         unflushed: false,
         decoder,
         batch: Assembler::new(),
@@ -162,8 +178,14 @@ struct Task {
     copy: CopyBoth,
     /// Bytes of the read buffer that are decoded, and not yet handed over.
     consumed: usize,
+    /// Where the batch's cells lie, if not in the read buffer.
+    native: Option<Bytes>,
+    /// The streamed transaction that is being read back.
+    replay: Option<Replay>,
     /// There may be whole frames behind `consumed`.
     more: bool,
+    /// What comes next lies elsewhere: first the batch must go.
+    hand_over: bool,
     /// A status waits to be written.
     unflushed: bool,
     decoder: Decoder,
@@ -276,89 +298,32 @@ impl Task {
         }
     }
 
-    /// Whether the batch can take more.
-    fn has_room(&self) -> bool {
-        self.consumed < FULL && self.batch.bytes() < self.full()
-    }
-
-    /// A batch should leave room for others in the budget.
-    fn full(&self) -> usize {
-        usize::try_from(self.budget.total() / 4).map_or(FULL, |share| share.clamp(1, FULL))
-    }
-
-    /// Decodes the frames that have arrived, until the batch is full.
-    async fn decode(&mut self) -> Result<()> {
-        loop {
-            match self.decode_frames()? {
-                Step::Done => break,
-                Step::LookUp => self.look_up().await?,
-            }
-        }
-        if self.batch.is_empty() {
-            // No cell points into them.
-            drop(self.copy.split(std::mem::take(&mut self.consumed)));
-        }
-        Ok(())
-    }
-
-    fn decode_frames(&mut self) -> Result<Step> {
-        let (buffer, base, full) = (self.copy.buffer(), self.consumed, self.full());
-        let mut frames = Frames::new(buffer.get(base..).unwrap_or_default());
-        while self.consumed < FULL && self.batch.bytes() < full {
-            let Some(frame) = frames.next()? else {
-                self.consumed = base + frames.consumed();
-                self.more = false;
-                return Ok(Step::Done);
-            };
-            match frame {
-                Frame::Data { start, payload, .. } => {
-                    let payload = base + payload.start..base + payload.end;
-                    match self.decoder.decode(buffer, payload, &mut self.batch)? {
-                        Step::LookUp => return Ok(Step::LookUp),
-                        Step::Done => self.received = self.received.max(start),
-                    }
-                }
-                Frame::KeepAlive { end, reply, .. } => {
-                    self.received = self.received.max(end);
-                    self.decoder.keep_alive(end);
-                    if reply {
-                        self.clock.now();
-                    }
-                }
-                Frame::End | Frame::Ready => {
-                    return Err(Error::new(
-                        ErrorKind::Connection,
-                        "the server ended the stream: is it being shut down?",
-                    ));
-                }
-            }
-            self.consumed = base + frames.consumed();
-        }
-        Ok(Step::Done)
-    }
-
-    async fn look_up(&mut self) -> Result<()> {
-        let asked = async {
-            let control = Control::connect(&self.config, "catalog").await?;
-            let wanted = self.decoder.wanted().clone();
-            lookup::partitions(&control, &self.publication, &self.tables, wanted).await
-        };
-        let found = tokio::time::timeout(CATALOG, asked)
-            .await
-            .map_err(|_| Error::new(ErrorKind::Timeout, "the catalog did not answer in time"))??;
-        self.decoder.learn(found);
-        Ok(())
-    }
-
     /// The batch, once the budget has room for it; `None` if it is not wanted
     /// any more.
     async fn next_batch(&mut self) -> Result<Option<Batch>> {
         self.decoder.settle(&mut self.batch);
         let (batch, consumed) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.consumed));
-        let (budget, cancel, out) = (self.budget.clone(), self.cancel.clone(), self.out.clone());
+        let budget = self.budget.clone();
         let permit = budget.acquire(batch.bytes().max(consumed));
-        tokio::pin!(permit);
-        let permit = loop {
+        let Some(permit) = self.meanwhile(permit).await? else { return Ok(None) };
+        self.hand_over = false;
+        let native = match self.native.take() {
+            Some(kept) => kept,
+            None => self.copy.split(consumed),
+        };
+        let batch = batch.finish(native, Arc::clone(&ENCODING), Some(permit))?;
+        if let Some(last) = batch.items().iter().rev().find_map(|item| item.position()) {
+            self.handed = Lsn::of(last)?;
+        }
+        Ok(Some(batch))
+    }
+
+    /// Waits for somebody else, and goes on hearing acknowledgements and
+    /// reporting; `None` if nothing is wanted any more.
+    async fn meanwhile<T: Send>(&mut self, other: impl Future<Output = T> + Send) -> Result<Option<T>> {
+        let (cancel, out) = (self.cancel.clone(), self.out.clone());
+        tokio::pin!(other);
+        loop {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(None),
@@ -368,20 +333,18 @@ impl Task {
                     self.clock.soon();
                 }
                 () = tokio::time::sleep_until(self.clock.due) => self.report(false),
-                permit = &mut permit => break permit,
+                done = &mut other => {
+                    // Nobody listened.
+                    self.silence.heard(Instant::now());
+                    return Ok(Some(done));
+                }
                 turn = turn(&mut self.copy, false, self.unflushed) => {
                     self.unflushed = false;
                     // A connection that broke is noticed by the next read.
                     let _ = turn;
                 }
             }
-        };
-        let native = self.copy.split(consumed);
-        let batch = batch.finish(native, Arc::clone(&ENCODING), Some(permit))?;
-        if let Some(last) = batch.items().iter().rev().find_map(|item| item.position()) {
-            self.handed = Lsn::of(last)?;
         }
-        Ok(Some(batch))
     }
 
     /// Takes the newest acknowledgement.

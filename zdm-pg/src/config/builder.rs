@@ -73,6 +73,10 @@ pub struct PgConfigBuilder {
     pub(super) status_interval: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none", with = "seconds")]
     pub(super) begin_timeout: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) streaming: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) failover: Option<bool>,
 }
 
 /// One setter for each field, so that their docs stand in one place.
@@ -148,6 +152,16 @@ setters! {
     /// How long the start of a run may wait for the transactions that are in
     /// progress. Default: 10 min.
     begin_timeout: Duration;
+    /// Whether a server from 14 on sends a transaction of more than its
+    /// `logical_decoding_work_mem` while it runs. Such a one then waits for its
+    /// end in the run's spool, else in the server's own files, and is sent
+    /// behind its commit alone. Default: yes.
+    streaming: bool;
+    /// Whether the run's slot is made as a failover slot, which a server from
+    /// 17 on keeps on its standbys too (`sync_replication_slots`). The run
+    /// itself does not go on at a standby that took over: what the target has
+    /// may never have come there. Default: no.
+    failover: bool;
 }
 
 impl PgConfigBuilder {
@@ -227,6 +241,8 @@ impl PgConfigBuilder {
             schema: own_schema(self.schema.unwrap_or_else(|| "zdm".to_owned()))?,
             status_interval: positive("status_interval", self.status_interval)?,
             begin_timeout: positive("begin_timeout", self.begin_timeout.or(Some(Duration::from_secs(600))))?,
+            streaming: self.streaming.unwrap_or(true),
+            failover: self.failover.unwrap_or(false),
         })
     }
 
@@ -291,6 +307,8 @@ impl From<PgConfig> for PgConfigBuilder {
             schema: Some(config.schema),
             status_interval: Some(config.status_interval),
             begin_timeout: Some(config.begin_timeout),
+            streaming: Some(config.streaming),
+            failover: Some(config.failover),
         }
     }
 }

@@ -78,6 +78,8 @@ impl PgConfigBuilder {
             "publication" => self.publication = Some(value.to_owned()),
             "schema" => self.schema = Some(value.to_owned()),
             "begin_timeout" => self.begin_timeout = Some(seconds("begin_timeout", value)?),
+            "streaming" => self.streaming = Some(switch("streaming", value)?),
+            "failover" => self.failover = Some(switch("failover", value)?),
             "status_interval" => self.status_interval = Some(seconds("status_interval", value)?),
             _ if harmless(key, value) => {}
             _ if KNOWN_TO_LIBPQ.contains(&key) => {
@@ -200,6 +202,14 @@ fn keywords(text: &str, set: &mut dyn FnMut(&str, &str) -> Result<()>) -> Result
 
 fn number<T: FromStr>(field: &'static str, value: &str, must: &str) -> Result<T> {
     value.trim().parse().map_err(|_| wrong(field, must))
+}
+
+fn switch(field: &'static str, value: &str) -> Result<bool> {
+    match value {
+        "1" | "on" | "true" => Ok(true),
+        "0" | "off" | "false" => Ok(false),
+        _ => Err(wrong(field, "must be `on` or `off`")),
+    }
 }
 
 fn seconds(field: &'static str, value: &str) -> Result<Duration> {

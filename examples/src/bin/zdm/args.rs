@@ -89,6 +89,13 @@ pub(crate) struct Migrate {
     /// The copy's speed at most, in bytes a second: 500k, 20M, 1G
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub(crate) max_rate: Option<u64>,
+    /// The directory for what the source sends before it is committed; on a
+    /// disk. Default: the system's for temporary files
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) spool: Option<PathBuf>,
+    /// Bytes that may lie there at most: 500M, 20G. Default: 64 GiB
+    #[arg(long, value_name = "SIZE", value_parser = rate)]
+    pub(crate) spool_limit: Option<u64>,
     /// Keep following until SIGINT or SIGTERM, then end at a durable position
     #[arg(long, conflicts_with = "cutover")]
     pub(crate) follow: bool,

@@ -24,6 +24,8 @@ pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     let migration = databases.migration_with(&args.common, |options| {
         options.jobs = args.jobs;
         options.max_rate = args.max_rate.unwrap_or(0);
+        options.spool.directory.clone_from(&args.spool);
+        options.spool.disk = args.spool_limit.unwrap_or(options.spool.disk);
     })?;
     let run = args.common.run()?;
     let reached = databases.reach(&run).await?;

@@ -66,7 +66,7 @@ fn length(body: &[u8]) -> [u8; 4] {
 
 /// A login, two queries, and a transaction of the log; the same as frames
 /// alone and as messages alone. Tables get the numbers that the door knows.
-pub(super) fn log(server: &Postgres, name: &str, oids: &HashMap<u32, u32>) {
+pub(super) fn log(server: &Postgres, name: &str, options: &str, oids: &HashMap<u32, u32>) {
     let mut raw = Raw::open(server, "corpus");
     raw.until(|tag, _| tag == b'Z');
     // What a session begins with from 14 on, and what the door asks.
@@ -74,18 +74,23 @@ pub(super) fn log(server: &Postgres, name: &str, oids: &HashMap<u32, u32>) {
         raw.query(sql);
         raw.until(|tag, _| tag == b'Z');
     }
-    let options = "proto_version '1', publication_names 'pub', messages 'true'";
+    let options = format!("{options}, publication_names 'pub', messages 'true'");
     raw.query(&format!("START_REPLICATION SLOT \"{name}\" LOGICAL 0/0 ({options})"));
     let stream = raw.until(|tag, _| tag == b'W').end;
-    let mut messages = Vec::new();
+    let (mut messages, mut part, mut committed) = (Vec::new(), false, false);
     loop {
         let frame = raw.until(|tag, _| tag == b'd');
         if raw.said[frame.start] != b'w' {
             // A keep-alive behind the last commit.
-            break;
+            if committed { break } else { continue }
         }
         let message = &mut raw.said[frame.start + 25..frame.end];
-        renumber(message, oids);
+        match message[0] {
+            b'S' => part = true,
+            b'E' => part = false,
+            kind => committed = matches!(kind, b'C' | b'c'),
+        }
+        renumber(message, oids, if part { 4 } else { 0 });
         messages.extend(u16::try_from(message.len()).unwrap().to_be_bytes());
         messages.extend_from_slice(message);
     }
@@ -94,11 +99,12 @@ pub(super) fn log(server: &Postgres, name: &str, oids: &HashMap<u32, u32>) {
     write("pg_messages", name, &messages);
 }
 
-/// Gives the tables of a message their numbers.
-fn renumber(message: &mut [u8], oids: &HashMap<u32, u32>) {
+/// Gives the tables of a message their numbers, which lie behind so many bytes
+/// of the transaction's own.
+fn renumber(message: &mut [u8], oids: &HashMap<u32, u32>, own: usize) {
     let places: Vec<usize> = match message[0] {
-        b'R' | b'I' | b'U' | b'D' => vec![1],
-        b'T' => (6..message.len()).step_by(4).collect(),
+        b'R' | b'I' | b'U' | b'D' => vec![1 + own],
+        b'T' => (6 + own..message.len()).step_by(4).collect(),
         _ => Vec::new(),
     };
     for at in places {

@@ -1,10 +1,13 @@
 use proptest::prelude::*;
 use zdm_core::change::{Batch, Xid};
 use zdm_core::schema::{Column, DataType, Key, TableName};
+use zdm_core::spool::SpoolOptions;
 
 use super::*;
 use crate::changes::fuzz::messages;
 use crate::changes::partitions::Entry;
+
+mod streamed;
 
 /// Messages as a server writes them, one behind the other in one buffer.
 #[derive(Default)]
@@ -140,7 +143,8 @@ fn decoder() -> Decoder {
 }
 
 fn decoder_of(tables: impl Into<Vec<Arc<Table>>>) -> Decoder {
-    Decoder::new(&Schema { tables: tables.into(), ..Schema::default() }, Lsn(0), 100)
+    let spool = Spool::new(SpoolOptions::default());
+    Decoder::new(&Schema { tables: tables.into(), ..Schema::default() }, Lsn(0), 100, spool)
 }
 
 const T: &[(&str, bool, u32)] = &[("id", true, 20), ("name", false, 25), ("size", false, 1700)];
@@ -325,7 +329,7 @@ fn only_all_partitions_together_are_truncated() {
 
 #[test]
 fn what_was_not_asked_for_is_refused_by_name() {
-    for kind in [b'S', b'P', b'b'] {
+    for kind in [b'b', b'P', b'K', b'r', b'p'] {
         let error = Script::default().add(vec![kind, 0, 0]).error(&mut decoder());
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     }
@@ -351,6 +355,7 @@ fn transactions_keep_their_numbers_in_64_bits() {
         &Schema { tables: vec![table(1, "t", Key::FullRow)], ..Schema::default() },
         Lsn(0),
         5 << 32,
+        Spool::new(SpoolOptions::default()),
     );
     let script = Script::default().begin(u32::MAX).t().truncate(&[1]).commit(16);
     let batch = script.run(&mut decoder).unwrap();
@@ -415,6 +420,7 @@ proptest! {
         breaks in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
         let mut bytes = framed(&good());
+        bytes.extend(framed(&streamed::good()));
         for (at, byte) in breaks {
             let at = at.index(bytes.len());
             bytes[at] = byte;
