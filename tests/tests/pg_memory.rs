@@ -8,6 +8,7 @@
 //! ZDM_TEST_TRANSACTION=512 ZDM_TEST_ROW=64 cargo test -p zdm-tests --test pg_memory -- --nocapture
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]
 #![cfg(target_os = "linux")]
 
 use zdm_tests::migrator::{End, Migrator};

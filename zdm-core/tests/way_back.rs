@@ -22,6 +22,10 @@ fn name() -> TableName {
     TableName::new("public", "t")
 }
 
+fn count(rows: &[Row]) -> i64 {
+    i64::try_from(rows.len()).unwrap()
+}
+
 struct World {
     old: MemoryDatabase,
     new: MemoryDatabase,
@@ -66,7 +70,7 @@ impl World {
         transaction.insert(&name(), vec![Value::Int(n), Value::Int(0)]).await?;
         transaction.commit().await?;
         let mut transaction = db.begin();
-        let was = db.rows(&name())?.len() as i64;
+        let was = count(&db.rows(&name())?);
         transaction.update(&name(), &[Value::Int(n)], |row| row[1] = Value::Int(was)).await?;
         transaction.insert(&name(), vec![Value::Int(-1 - n), Value::Null]).await?;
         transaction.commit().await?;
@@ -104,7 +108,7 @@ impl World {
 
     fn equal(&self) {
         assert_eq!(self.sorted(Side::Source), self.sorted(Side::Target));
-        assert_eq!(self.sorted(Side::Source).len() as i64, self.next, "a row is lost or doubled");
+        assert_eq!(count(&self.sorted(Side::Source)), self.next, "a row is lost or doubled");
     }
 }
 
@@ -331,7 +335,7 @@ async fn whatever_fails_on_the_way_nothing_is_lost_and_one_side_is_open() {
     for seed in first..first + schedules {
         switched += schedule(seed).await;
     }
-    assert!(switched as u64 > schedules, "switched {switched} times only");
+    assert!(u64::try_from(switched).unwrap() > schedules, "switched {switched} times only");
 }
 
 #[test]
