@@ -78,6 +78,7 @@
 //! | [`run`] | the driver's status, metrics, retry and throttle |
 //! | [`apply`] | what a group of transactions comes to, for writers |
 //! | [`checkpoint`] | places for progress with no database: memory, a file |
+//! | [`verify`] | whether both sides hold the same, while both change |
 //! | [`memory`] | the reference connector, both source and sink |
 //! | [`net`] | what every connector needs to reach its server |
 //! | `conformance` | the suite that every connector must pass |
@@ -98,8 +99,7 @@
 //!
 //! # What it does not do yet
 //!
-//! Comparing the two sides by digests, verification under the fence, the way
-//! back after a cutover, and transactions kept aside on disk have their places
+//! Verification under the fence, the way back after a cutover, and transactions kept aside on disk have their places
 //! in the types and are not there.
 
 pub mod apply;
@@ -117,6 +117,7 @@ pub mod pipeline;
 mod position;
 pub mod run;
 pub mod schema;
+pub mod verify;
 
 pub use error::{Error, ErrorKind, Result};
 pub use position::{Engine, Identity, Position};

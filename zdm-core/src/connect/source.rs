@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Assess, Claim, Fence, RunName, Sequences, Shapes, Snapshot};
+use super::{Assess, Claim, Fence, RunName, Sequences, Shapes, Snapshot, Verify};
 use crate::change::{Batch, Budget};
 use crate::schema::{Schema, Selection};
 use crate::{Identity, Position, Result};
@@ -118,6 +118,8 @@ pub struct SourceCapabilities<'a> {
     pub shapes: Option<&'a dyn Shapes>,
     /// Keeps which target a run belongs to.
     pub claim: Option<&'a dyn Claim>,
+    /// Says what its tables hold.
+    pub verify: Option<&'a dyn Verify>,
 }
 
 impl std::fmt::Debug for SourceCapabilities<'_> {
@@ -128,6 +130,7 @@ impl std::fmt::Debug for SourceCapabilities<'_> {
             .field("sequences", &self.sequences.is_some())
             .field("shapes", &self.shapes.is_some())
             .field("claim", &self.claim.is_some())
+            .field("verify", &self.verify.is_some())
             .finish()
     }
 }

@@ -55,6 +55,7 @@ impl Sink for MemorySink {
             assess: Some(&self.db),
             fence: Some(&self.db),
             sequences: Some(&self.db),
+            verify: Some(&self.db),
             ..SinkCapabilities::default()
         }
     }

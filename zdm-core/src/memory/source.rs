@@ -107,6 +107,7 @@ impl Source for MemorySource {
             sequences: Some(&self.db),
             shapes: None,
             claim: Some(self),
+            verify: Some(&self.db),
         }
     }
 }

@@ -40,6 +40,7 @@ mod running;
 mod shapes;
 mod start;
 mod switch;
+mod verify;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
