@@ -10,7 +10,7 @@ use zdm_core::{Identity, Position, Result};
 
 use crate::changes::{self, start};
 use crate::position::Point;
-use crate::{MySqlAssess, MySqlConfig, MySqlFence, MySqlSequences, schema, snapshot};
+use crate::{MySqlAssess, MySqlConfig, MySqlFence, MySqlSequences, MySqlVerify, schema, snapshot};
 
 /// A MySQL (5.7 to 9) or MariaDB (10.5 to 11) server that changes are captured
 /// from, by its binary log.
@@ -25,6 +25,7 @@ pub struct MySqlSource {
     assess: MySqlAssess,
     fence: MySqlFence,
     sequences: MySqlSequences,
+    verify: MySqlVerify,
 }
 
 impl MySqlSource {
@@ -35,6 +36,7 @@ impl MySqlSource {
             assess: MySqlAssess::new(Arc::clone(&config)),
             fence: MySqlFence::new(Arc::clone(&config)),
             sequences: MySqlSequences::new(Arc::clone(&config)),
+            verify: MySqlVerify::new(Arc::clone(&config)),
             config,
         }
     }
@@ -78,6 +80,7 @@ impl Source for MySqlSource {
         capabilities.fence = Some(&self.fence);
         capabilities.sequences = Some(&self.sequences);
         capabilities.shapes = Some(self);
+        capabilities.verify = Some(&self.verify);
         capabilities
     }
 }

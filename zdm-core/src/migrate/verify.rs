@@ -52,7 +52,8 @@ impl Migration {
             .with("run", run)
             .during("verify"));
         }
-        let source = plan.describe().await?;
+        // DDL and TRUNCATE may be in the way for a moment.
+        let source = plan.options.retry.run(|| plan.describe()).await?;
         let target = plan.stages.schema(&source)?;
         let repairs = options.repair.then(|| plan.durable.repairs().clone());
         let verification = Verification {

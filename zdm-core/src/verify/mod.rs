@@ -87,7 +87,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
@@ -138,8 +138,8 @@ impl Verification<'_> {
     ) -> Result<Report> {
         let source = capability(self.source.capabilities().verify, "source")?;
         let target = capability(self.sink.capabilities().verify, "target")?;
-        let units =
-            unit::units(self.source_schema, self.target_schema, &**self.stages, target, &options.tables);
+        let (here, there, stages) = (self.source_schema, self.target_schema, &**self.stages);
+        let units = self.retry.run(|| unit::units(here, there, stages, target, &options.tables));
         let units = units.await?.into_iter().map(Arc::new).collect();
         let (of_source, of_target) = futures::try_join!(self.source.identity(), self.sink.identity())?;
         let mut kept = Kept::open(options.state.clone(), self.run, of_source, of_target)?;
@@ -159,6 +159,7 @@ impl Verification<'_> {
                 checkpoint: Arc::clone(self.checkpoint),
                 run: self.run.clone(),
                 follower: self.follower,
+                stuck: Mutex::default(),
             },
         };
         let work = Work {

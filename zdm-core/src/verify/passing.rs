@@ -1,7 +1,7 @@
 //! How the stream is waited for: until the target has everything up to the
 //! point at which a row of the source was read.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -26,6 +26,8 @@ pub(super) enum Passing {
         run: RunName,
         /// This process, if it is the one.
         follower: Option<Arc<dyn Follower>>,
+        /// Where it was given up, so that it is not waited for there again.
+        stuck: Mutex<Option<Position>>,
     },
 }
 
@@ -37,7 +39,7 @@ impl Passing {
     /// # Errors
     /// When the run has failed in this process, or its record cannot be read.
     pub(super) async fn wait(&self, goal: &Position, patience: Duration) -> Result<bool> {
-        let Self::Followed { source, checkpoint, run, follower } = self else { return Ok(true) };
+        let Self::Followed { source, checkpoint, run, follower, stuck } = self else { return Ok(true) };
         let mut stood: Option<(Option<Position>, Instant)> = None;
         loop {
             let at = checkpoint.load(run).await?.and_then(|state| state.record.position);
@@ -46,9 +48,13 @@ impl Passing {
             {
                 return Ok(true);
             }
+            if at.is_some() && *stuck.lock().unwrap_or_else(PoisonError::into_inner) == at {
+                return Ok(false);
+            }
             match &stood {
                 Some((before, since)) if *before == at => {
                     if since.elapsed() >= patience {
+                        *stuck.lock().unwrap_or_else(PoisonError::into_inner) = at;
                         return Ok(false);
                     }
                 }

@@ -17,13 +17,15 @@
 //! be called different: rounds lie a random while apart, lest anybody keeps
 //! their time.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::VerifyOptions;
-use super::look::{Found, Keys, look};
+use super::look::{Found, Keys, Rows, look};
 use super::passing::Passing;
 use super::report::Kind;
 use super::rows::{KeyValues, Side};
@@ -47,8 +49,6 @@ pub(super) struct Settled {
     pub(super) different: Vec<Different>,
     /// How many never rested.
     pub(super) unsettled: u64,
-    /// The stream was waited for in vain.
-    pub(super) stood_still: bool,
 }
 
 /// What the rounds so far have found of one row.
@@ -61,22 +61,27 @@ struct Seen {
     rounds: u32,
 }
 
-/// Settles suspects of one table.
+/// Suspects by the places of their units.
+pub(super) type Suspected = BTreeMap<usize, Keys>;
+
+/// Settles suspects, all tables at once: the stream is waited for once in a
+/// round.
 ///
 /// # Errors
 /// When a side fails.
 pub(super) async fn settle(
     sides: &Sides,
-    unit: &Unit,
+    units: &[Arc<Unit>],
     passing: &Passing,
     options: &VerifyOptions,
-    mut suspects: Keys,
-) -> Result<Settled> {
-    let mut settled = Settled::default();
-    let mut seen: HashMap<u128, Seen, RandomState> = HashMap::default();
+    mut suspects: Suspected,
+) -> Result<BTreeMap<usize, Settled>> {
+    let mut settled: BTreeMap<usize, Settled> =
+        suspects.keys().map(|unit| (*unit, Settled::default())).collect();
+    let mut seen: HashMap<(usize, u128), Seen, RandomState> = HashMap::default();
     let rounds = passing.rounds(options.rounds).max(1);
     for attempt in 1..=options.attempts.max(rounds) {
-        let mut source = look(sides, unit, Side::Source, &suspects).await?;
+        let mut source = looked(sides, units, Side::Source, &suspects).await?;
         let here = match passing {
             Passing::Rest => None,
             Passing::Followed { .. } => Some(sides.source.here().await?),
@@ -84,31 +89,55 @@ pub(super) async fn settle(
         if let Some(here) = &here
             && !passing.wait(here, options.patience).await?
         {
-            settled.stood_still = true;
+            tracing::warn!(
+                point = %here,
+                "the target does not come to where the source was read: does anybody follow the run?"
+            );
             break;
         }
-        let mut target = look(sides, unit, Side::Target, &suspects).await?;
-        suspects.retain(|digest, key| {
-            let (source, target) = (source.remove(digest), target.remove(digest));
-            if source == target {
-                return false;
-            }
-            let known = seen.remove(digest);
-            let now = Seen::next(known, source, target);
-            if now.rounds >= rounds {
-                settled.different.push(now.verdict(std::mem::take(key)));
-                return false;
-            }
-            seen.insert(*digest, now);
-            true
-        });
+        let mut target = looked(sides, units, Side::Target, &suspects).await?;
+        for (unit, suspects) in &mut suspects {
+            let (mut source, mut target) =
+                (source.remove(unit).unwrap_or_default(), target.remove(unit).unwrap_or_default());
+            let different = &mut settled.entry(*unit).or_default().different;
+            suspects.retain(|digest, key| {
+                let (source, target) = (source.remove(digest), target.remove(digest));
+                if source == target {
+                    return false;
+                }
+                let now = Seen::next(seen.remove(&(*unit, *digest)), source, target);
+                if now.rounds >= rounds {
+                    different.push(now.verdict(std::mem::take(key)));
+                    return false;
+                }
+                seen.insert((*unit, *digest), now);
+                true
+            });
+        }
+        suspects.retain(|_, suspects| !suspects.is_empty());
         if suspects.is_empty() {
-            return Ok(settled);
+            break;
         }
         tokio::time::sleep(pause(attempt)).await;
     }
-    settled.unsettled = suspects.len() as u64;
+    for (unit, suspects) in suspects {
+        settled.entry(unit).or_default().unsettled = suspects.len() as u64;
+    }
     Ok(settled)
+}
+
+async fn looked(
+    sides: &Sides,
+    units: &[Arc<Unit>],
+    side: Side,
+    suspects: &Suspected,
+) -> Result<BTreeMap<usize, Rows>> {
+    let mut rows = BTreeMap::new();
+    for (unit, keys) in suspects {
+        let found = look(sides, &units[*unit], side, keys).await;
+        rows.insert(*unit, found.map_err(|error| error.with("table", units[*unit].name()))?);
+    }
+    Ok(rows)
 }
 
 /// Longer from round to round: a row that is written often rests at some time.

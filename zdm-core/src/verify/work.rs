@@ -4,18 +4,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::compare::{Counted, Message, Part, Suspects, compare};
-use super::look::Keys;
 use super::passing::Passing;
 use super::plan::Division;
 use super::report::{Repair, shown};
-use super::settle::{Different, settle};
+use super::settle::{Different, Suspected, settle};
 use super::sides::Sides;
 use super::state::{Kept, TableState};
 use super::unit::Unit;
@@ -114,7 +111,8 @@ impl Work {
             );
             let known = kept.state.tables.get(&unit.name()).filter(|known| known.shapes == shapes);
             if known.is_none() {
-                let division = Division::of(&self.sides, unit, self.options.part).await?;
+                let part = self.options.part;
+                let division = self.retry.run(|| Division::of(&self.sides, unit, part)).await?;
                 let table = TableState { shapes, division, ..TableState::default() };
                 kept.state.tables.insert(unit.name(), table);
             }
@@ -139,20 +137,15 @@ impl Work {
         kept: &mut Kept,
         found: &mut (dyn FnMut(&Difference) + Send),
     ) -> Result<()> {
-        for (at, suspects) in std::mem::take(&mut pool.suspects) {
+        let suspects = std::mem::take(&mut pool.suspects);
+        let settled = self
+            .retry
+            .run(|| settle(&self.sides, &self.units, &self.passing, &self.options, suspects.clone()))
+            .await
+            .map_err(|error| error.during("verify.settle"))?;
+        for (at, settled) in settled {
             let unit = &self.units[at];
-            let looked_at = suspects.len() as u64;
-            let settled = self
-                .retry
-                .run(|| settle(&self.sides, unit, &self.passing, &self.options, suspects.clone()))
-                .await
-                .map_err(|error| error.with("table", unit.name()).during("verify.settle"))?;
-            if settled.stood_still {
-                tracing::warn!(
-                    table = unit.name(),
-                    "the target does not come to where the source was read: does anybody follow the run?"
-                );
-            }
+            let looked_at = suspects.get(&at).map_or(0, |suspects| suspects.len() as u64);
             let repaired = self.repair(unit, &settled.different).await?;
             let table = kept.state.tables.entry(unit.name()).or_default();
             let report = &mut table.report;
@@ -240,7 +233,7 @@ fn count(report: &mut TableReport, difference: &Difference) {
 /// What workers have found and nobody has settled yet.
 #[derive(Default)]
 struct Pool {
-    suspects: HashMap<usize, Keys, RandomState>,
+    suspects: Suspected,
     size: usize,
     since: Option<Instant>,
     finished: Vec<(usize, usize, Counted)>,
