@@ -4,7 +4,15 @@ use zdm_tests::engine::Engine;
 use zdm_tests::load::{Application, Load, LoadOptions, portable};
 use zdm_tests::route::Route;
 
-use crate::fixture::{followed, migration, options, plant, shared, verify};
+use zdm_core::connect::ChunkSize;
+use zdm_core::verify::VerifyOptions;
+
+use crate::fixture::{self, followed, migration, plant, shared, verify};
+
+/// Tables of some megabytes have several parts.
+fn options() -> VerifyOptions {
+    fixture::options().part(ChunkSize { bytes: 1 << 20 })
+}
 
 async fn application(name: &str, from: Engine, to: Engine, application: Application) -> (Route, Load) {
     let (source, target) = shared(from, to).await;

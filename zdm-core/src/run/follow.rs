@@ -377,7 +377,7 @@ impl Follow<'_> {
         if let Some(all) = &mut self.goals {
             all.extend(goals.iter().cloned());
         }
-        let (xid, _turn) = (cursor.group.xid, cursor.group.turn.take());
+        let (xid, turn) = (cursor.group.xid, cursor.group.turn.take());
         cursor.group = Group { xid, ..Group::default() };
         if rows == 0 && to == cursor.at {
             return Ok(());
@@ -395,6 +395,8 @@ impl Follow<'_> {
         self.durable.committed(bytes, rows > 0);
         self.status.applied(rows, to.clone(), time, &cursor.head.borrow(), more);
         cursor.at = to;
+        // A repair takes a turn of its own.
+        drop(turn);
         self.mend(cursor, writer).await
     }
 

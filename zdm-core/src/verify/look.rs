@@ -31,18 +31,28 @@ pub(super) struct Found {
 /// Rows by the digests of their keys.
 pub(super) type Rows = HashMap<u128, Found, RandomState>;
 
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    pub(super) rows: Rows,
+    /// Keys of rows that nobody has asked for, and that the server found all
+    /// the same: to it a key equals another spelling of it. Under the spelling
+    /// that was asked for nothing is there; these are suspects of their own.
+    pub(super) strays: Keys,
+}
+
 /// The rows that are there of those that the keys name.
 ///
 /// # Errors
 /// When the side fails.
-pub(super) async fn look(sides: &Sides, unit: &Unit, side: Side, keys: &Keys) -> Result<Rows> {
-    let mut rows = Rows::default();
+pub(super) async fn look(sides: &Sides, unit: &Unit, side: Side, keys: &Keys) -> Result<Looked> {
+    let mut looked = Looked::default();
     if scans(unit, side) {
         return scan(sides, unit, side, keys).await;
     }
     let all: Vec<(&u128, &KeyValues)> = keys.iter().collect();
     for page in all.chunks(PAGE) {
-        match by_key(sides, unit, side, page, &mut rows).await {
+        match by_key(sides, unit, side, page, &mut looked).await {
             Ok(()) => {}
             // The stages cannot lead a key back to the source.
             Err(error) if side == Side::Source && error.kind() == ErrorKind::Unsupported => {
@@ -52,7 +62,7 @@ pub(super) async fn look(sides: &Sides, unit: &Unit, side: Side, keys: &Keys) ->
             // A key that this side's type cannot hold: it has no such row.
             Err(error) if error.kind() == ErrorKind::Rejected && page.len() > 1 => {
                 for one in page.chunks(1) {
-                    match by_key(sides, unit, side, one, &mut rows).await {
+                    match by_key(sides, unit, side, one, &mut looked).await {
                         Err(error) if error.kind() == ErrorKind::Rejected => {}
                         done => done?,
                     }
@@ -62,7 +72,7 @@ pub(super) async fn look(sides: &Sides, unit: &Unit, side: Side, keys: &Keys) ->
             Err(error) => return Err(error),
         }
     }
-    Ok(rows)
+    Ok(looked)
 }
 
 fn scans(unit: &Unit, side: Side) -> bool {
@@ -79,29 +89,16 @@ async fn by_key(
     unit: &Unit,
     side: Side,
     keys: &[(&u128, &KeyValues)],
-    rows: &mut Rows,
+    looked: &mut Looked,
 ) -> Result<()> {
     let found = named(sides, unit, side, keys).await?;
-    let mut strays = false;
     let mut scratch = Vec::new();
     for image in images(&found) {
         let canonical = unit.columns.canonical(&image, side, &mut scratch)?;
-        strays |= !keys.iter().any(|(key, _)| **key == canonical.key);
-        rows.insert(canonical.key, Found { columns: canonical.columns, times: 1 });
-    }
-    if !strays {
-        return Ok(());
-    }
-    // To the server a key equals another spelling of it: which row is whose is
-    // known when they are asked for one by one.
-    for (digest, key) in
-        keys.iter().filter(|(digest, _)| !rows.contains_key(*digest)).copied().collect::<Vec<_>>()
-    {
-        let found = named(sides, unit, side, &[(digest, key)]).await?;
-        if let Some(image) = images(&found).next() {
-            let canonical = unit.columns.canonical(&image, side, &mut scratch)?;
-            rows.insert(*digest, Found { columns: canonical.columns, times: 1 });
+        if !keys.iter().any(|(key, _)| **key == canonical.key) {
+            looked.strays.insert(canonical.key, unit.columns.key_of(&image, side)?);
         }
+        looked.rows.insert(canonical.key, Found { columns: canonical.columns, times: 1 });
     }
     Ok(())
 }
@@ -129,7 +126,7 @@ pub(super) async fn named(
 }
 
 /// All rows of the table are read, for tables whose rows no key finds.
-async fn scan(sides: &Sides, unit: &Unit, side: Side, keys: &Keys) -> Result<Rows> {
+async fn scan(sides: &Sides, unit: &Unit, side: Side, keys: &Keys) -> Result<Looked> {
     let mut rows = Rows::default();
     let mut scratch = Vec::new();
     let ranges = sides.whole(side, unit)?;
@@ -146,5 +143,5 @@ async fn scan(sides: &Sides, unit: &Unit, side: Side, keys: &Keys) -> Result<Row
                 .or_insert(Found { columns: canonical.columns, times: 1 });
         }
     }
-    Ok(rows)
+    Ok(Looked { rows, ..Looked::default() })
 }

@@ -42,8 +42,13 @@ pub(super) async fn repair(
         became.extend(left.keys().map(|key| (*key, Repair::Restless)));
         for attempt in 1..=ATTEMPTS {
             let changed = match once(sides, unit, passing, patience, repairs, &left).await {
-                Ok(Some(changed)) => changed,
-                Ok(None) => break,
+                Ok(Tried::Done) => Changed::default(),
+                Ok(Tried::Changed(changed)) => changed,
+                Ok(Tried::Strays(strays)) => {
+                    left.extend(strays);
+                    continue;
+                }
+                Ok(Tried::StandsStill) => break,
                 Err(error) if matches!(error.kind(), ErrorKind::Rejected | ErrorKind::Unsupported) => {
                     tracing::warn!(table = unit.name(), %error, "the target refuses a repair");
                     became.extend(left.keys().map(|key| (*key, Repair::Failed)));
@@ -67,8 +72,20 @@ pub(super) async fn repair(
     Ok(different.iter().map(|row| became.get(&unit.columns.key_digest(&row.key)).copied()).collect())
 }
 
-/// One attempt: the keys that have changed meanwhile; `None` if the stream
-/// stands still.
+type Changed = HashSet<u128, RandomState>;
+
+/// How an attempt has ended.
+enum Tried {
+    Done,
+    /// These keys have changed meanwhile, and nothing was written.
+    Changed(Changed),
+    /// To the source a key equals these other spellings: both are repaired
+    /// together.
+    Strays(Keys),
+    /// The stream makes no headway.
+    StandsStill,
+}
+
 async fn once(
     sides: &Sides,
     unit: &Arc<Unit>,
@@ -76,7 +93,7 @@ async fn once(
     patience: std::time::Duration,
     repairs: &Repairs,
     keys: &Keys,
-) -> Result<Option<HashSet<u128, RandomState>>> {
+) -> Result<Tried> {
     let key_of = {
         let unit = Arc::clone(unit);
         Box::new(move |image: &crate::change::Image<'_>| {
@@ -86,12 +103,23 @@ async fn once(
     let watching = repairs.watch(unit.staged.name.clone(), keys.keys().copied(), key_of);
     let pairs: Vec<_> = keys.iter().collect();
     let rows = named(sides, unit, Side::Source, &pairs).await?;
+    let mut strays = Keys::default();
+    for image in images(&rows) {
+        let digest = unit.columns.image_key_digest(&image, Side::Source, &mut Vec::new())?;
+        if !keys.contains_key(&digest) {
+            strays.insert(digest, unit.columns.key_of(&image, Side::Source)?);
+        }
+    }
+    if !strays.is_empty() {
+        return Ok(Tried::Strays(strays));
+    }
     let here = sides.source.here().await?;
     if !passing.wait(&here, patience).await? {
-        return Ok(None);
+        return Ok(Tried::StandsStill);
     }
     let rows = right(unit, keys, &rows)?;
-    Ok(Some(watching.repair(rows).await?.into_iter().collect()))
+    let changed: Changed = watching.repair(rows).await?.into_iter().collect();
+    Ok(if changed.is_empty() { Tried::Done } else { Tried::Changed(changed) })
 }
 
 /// Deletes of the keys that the source has not, and its rows for the others.

@@ -25,7 +25,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::VerifyOptions;
-use super::look::{Found, Keys, Rows, look};
+use super::look::{Found, Keys, Looked, look};
 use super::passing::Passing;
 use super::report::Kind;
 use super::rows::{KeyValues, Side};
@@ -97,8 +97,10 @@ pub(super) async fn settle(
         }
         let mut target = looked(sides, units, Side::Target, &suspects).await?;
         for (unit, suspects) in &mut suspects {
-            let (mut source, mut target) =
+            let (source, target) =
                 (source.remove(unit).unwrap_or_default(), target.remove(unit).unwrap_or_default());
+            let strays = source.strays.into_iter().chain(target.strays);
+            let (mut source, mut target) = (source.rows, target.rows);
             let different = &mut settled.entry(*unit).or_default().different;
             suspects.retain(|digest, key| {
                 let (source, target) = (source.remove(digest), target.remove(digest));
@@ -113,6 +115,9 @@ pub(super) async fn settle(
                 seen.insert((*unit, *digest), now);
                 true
             });
+            for (digest, key) in strays {
+                suspects.entry(digest).or_insert(key);
+            }
         }
         suspects.retain(|_, suspects| !suspects.is_empty());
         if suspects.is_empty() {
@@ -131,7 +136,7 @@ async fn looked(
     units: &[Arc<Unit>],
     side: Side,
     suspects: &Suspected,
-) -> Result<BTreeMap<usize, Rows>> {
+) -> Result<BTreeMap<usize, Looked>> {
     let mut rows = BTreeMap::new();
     for (unit, keys) in suspects {
         let found = look(sides, &units[*unit], side, keys).await;
