@@ -72,7 +72,7 @@ const PLANTED: [(&str, &str); 21] = [
     ("UPDATE thing SET amount = amount + 0.0001 WHERE id = 17", "thing id=17: changed amount"),
     ("UPDATE thing SET doc = '{\"n\": 18, \"b\": 4.25}' WHERE id = 18", "thing id=18: changed doc"),
     ("UPDATE thing SET data = {data} WHERE id = 19", "thing id=19: changed data"),
-    ("UPDATE thing SET yes = NOT yes, day = day + {day} WHERE id = 20", "thing id=20: changed yes, day"),
+    ("UPDATE thing SET yes = {flip}, day = day + {day} WHERE id = 20", "thing id=20: changed yes, day"),
     (
         "UPDATE thing SET padded = 'q', twofold = twofold + 1 WHERE id = 600",
         "thing id=600: changed padded, twofold",
@@ -104,7 +104,12 @@ fn in_words(route: &Route, sql: &str) -> String {
             ("'2024-02-29 12:15:00'", "'2024-02-29 13:16:00'", "x'00000113'", "INTERVAL 1 DAY")
         }
     };
-    let texts = [("{at}", at), ("{moment}", moment), ("{data}", data), ("{day}", day)];
+    // A truth of MySQL's is a number.
+    let flip = match (&route.source, &route.target) {
+        (Database::Postgres(_), Database::Postgres(_)) => "NOT yes",
+        _ => "1 - yes",
+    };
+    let texts = [("{flip}", flip), ("{at}", at), ("{moment}", moment), ("{data}", data), ("{day}", day)];
     texts.iter().fold(sql.to_owned(), |sql, (name, text)| sql.replace(name, text))
 }
 
@@ -119,7 +124,8 @@ async fn each_kind(name: &str, from: Engine, to: Engine) {
     let (report, found) = verify(&migration, options()).await;
     assert_eq!(found, Vec::<String>::new(), "{name}: the copy is whole");
     assert!(report.is_equal(), "{report:?}");
-    assert_eq!(report.rows() % 1000, 0, "{report:?}");
+    let all = report.tables.values().filter(|table| table.source_rows >= 100);
+    assert_eq!(all.map(|table| table.source_rows).sum::<u64>(), 2_000, "{report:?}");
     let all: Vec<_> = PLANTED.iter().chain(&KEYLESS).collect();
     for (sql, _) in &all {
         plant(&route, &in_words(&route, sql)).await;
