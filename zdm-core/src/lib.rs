@@ -79,6 +79,7 @@
 //! | [`apply`] | what a group of transactions comes to, for writers |
 //! | [`checkpoint`] | places for progress with no database: memory, a file |
 //! | [`spool`] | transactions that a source keeps aside until they commit |
+//! | [`verify`] | whether both sides hold the same, while both change |
 //! | [`memory`] | the reference connector, both source and sink |
 //! | [`net`] | what every connector needs to reach its server |
 //! | `conformance` | the suite that every connector must pass |
@@ -99,8 +100,7 @@
 //!
 //! # What it does not do yet
 //!
-//! Comparing the two sides by digests, verification under the fence, and the
-//! way back after a cutover have their places in the types and are not there.
+//! Verification under the fence has its place in the types and is not there.
 
 pub mod apply;
 pub mod change;
@@ -118,6 +118,7 @@ mod position;
 pub mod run;
 pub mod schema;
 pub mod spool;
+pub mod verify;
 
 pub use error::{Error, ErrorKind, Result};
 pub use position::{Engine, Identity, Position};

@@ -174,6 +174,7 @@ mod sink;
 mod snapshot;
 mod source;
 mod types;
+mod verify;
 mod wire;
 
 pub use self::assess::MySqlAssess;
@@ -189,6 +190,7 @@ pub use self::sink::MySqlSink;
 pub use self::sink::prepare::drop_run;
 pub use self::source::MySqlSource;
 pub use self::types::MySqlEncoding;
+pub use self::verify::MySqlVerify;
 
 #[cfg(feature = "failpoints")]
 #[doc(hidden)]

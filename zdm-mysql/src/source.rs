@@ -12,7 +12,7 @@ use zdm_core::{Identity, Position, Result};
 
 use crate::changes::{self, Undone, start};
 use crate::position::Point;
-use crate::{MySqlAssess, MySqlConfig, MySqlFence, MySqlSequences, schema, snapshot};
+use crate::{MySqlAssess, MySqlConfig, MySqlFence, MySqlSequences, MySqlVerify, schema, snapshot};
 
 /// A MySQL (5.7 to 9) or MariaDB (10.5 to 11) server that changes are captured
 /// from, by its binary log.
@@ -29,6 +29,7 @@ pub struct MySqlSource {
     sequences: MySqlSequences,
     /// What its streams have learned of rolled back transactions.
     undone: Undone,
+    verify: MySqlVerify,
 }
 
 impl MySqlSource {
@@ -40,6 +41,7 @@ impl MySqlSource {
             fence: MySqlFence::new(Arc::clone(&config)),
             sequences: MySqlSequences::new(Arc::clone(&config)),
             undone: Undone::default(),
+            verify: MySqlVerify::new(Arc::clone(&config)),
             config,
         }
     }
@@ -84,6 +86,7 @@ impl Source for MySqlSource {
         capabilities.sequences = Some(&self.sequences);
         capabilities.shapes = Some(self);
         capabilities.log_end = Some(self);
+        capabilities.verify = Some(&self.verify);
         capabilities
     }
 }

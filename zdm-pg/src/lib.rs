@@ -135,6 +135,7 @@ pub mod sink;
 mod snapshot;
 mod source;
 mod types;
+mod verify;
 mod wire;
 
 pub use self::assess::PgAssess;
@@ -148,6 +149,7 @@ pub use self::sink::PgSink;
 pub use self::sink::prepare::drop_run;
 pub use self::source::PgSource;
 pub use self::types::PgEncoding;
+pub use self::verify::PgVerify;
 
 #[cfg(feature = "failpoints")]
 #[doc(hidden)]

@@ -12,7 +12,7 @@ use zdm_core::{Identity, Position, Result};
 
 use crate::changes::{self, slot};
 use crate::position::Lsn;
-use crate::{PgAssess, PgConfig, PgFence, PgSequences, schema, snapshot};
+use crate::{PgAssess, PgConfig, PgFence, PgSequences, PgVerify, schema, snapshot};
 
 /// A PostgreSQL database (12 to 18) that changes are captured from, by
 /// logical decoding.
@@ -24,6 +24,7 @@ pub struct PgSource {
     fence: PgFence,
     assess: PgAssess,
     sequences: PgSequences,
+    verify: PgVerify,
 }
 
 impl PgSource {
@@ -34,6 +35,7 @@ impl PgSource {
             fence: PgFence::new(Arc::clone(&config)),
             assess: PgAssess::new(Arc::clone(&config)),
             sequences: PgSequences::new(Arc::clone(&config)),
+            verify: PgVerify::new(Arc::clone(&config)),
             config,
         }
     }
@@ -90,6 +92,7 @@ impl Source for PgSource {
         capabilities.shapes = Some(self);
         capabilities.claim = Some(self);
         capabilities.log_end = Some(self);
+        capabilities.verify = Some(&self.verify);
         capabilities
     }
 }

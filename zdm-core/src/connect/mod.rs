@@ -11,7 +11,7 @@
 //! | [`Sink`] | tables made in [steps](Step), [`Writer`]s, its own [`Checkpoint`] |
 //! | [`Writer`] | rows and progress made durable in one transaction |
 //! | [`Checkpoint`] | how far a run has come, compare-and-swap |
-//! | [`Assess`], [`Claim`], [`Fence`], [`LogEnd`], [`Sequences`], [`Shapes`] | capabilities: what an engine may lack |
+//! | [`Assess`], [`Claim`], [`Fence`], [`LogEnd`], [`Sequences`], [`Shapes`], [`Verify`] | capabilities: what an engine may lack |
 //!
 //! Start at [`Source`] to read from a new engine and at [`Sink`] to write to
 //! one; `zdm_core::memory` is a complete connector of both kinds to learn
@@ -27,6 +27,7 @@ mod shapes;
 mod sink;
 mod snapshot;
 mod source;
+mod verify;
 
 pub use assess::{Assess, Finding, ORPHANS, Role, Severity};
 pub use checkpoint::{
@@ -40,3 +41,4 @@ pub use shapes::Shapes;
 pub use sink::{Purpose, Reread, Sink, SinkCapabilities, Step, Writer, WriterOptions};
 pub use snapshot::{After, Bounds, Chunk, ChunkPart, ChunkPlan, ChunkSize, Snapshot, Visibility};
 pub use source::{Ack, Changes, Head, Source, SourceCapabilities, StreamOptions};
+pub use verify::{Reader, Verify};

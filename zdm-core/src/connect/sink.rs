@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Assess, Checkpoint, Epoch, Fence, Progress, RunName, Sequences};
+use super::{Assess, Checkpoint, Epoch, Fence, Progress, RunName, Sequences, Verify};
 use crate::change::Batch;
 use crate::schema::conversion::Convert;
 use crate::schema::{Schema, Table};
@@ -228,6 +228,8 @@ pub struct SinkCapabilities<'a> {
     pub sequences: Option<&'a dyn Sequences>,
     /// Puts schemas of other engines into this one's words.
     pub convert: Option<&'a dyn Convert>,
+    /// Says what its tables hold.
+    pub verify: Option<&'a dyn Verify>,
 }
 
 impl std::fmt::Debug for SinkCapabilities<'_> {
@@ -237,6 +239,7 @@ impl std::fmt::Debug for SinkCapabilities<'_> {
             .field("fence", &self.fence.is_some())
             .field("sequences", &self.sequences.is_some())
             .field("convert", &self.convert.is_some())
+            .field("verify", &self.verify.is_some())
             .finish()
     }
 }

@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Assess, Claim, Fence, LogEnd, RunName, Sequences, Shapes, Snapshot};
+use super::{Assess, Claim, Fence, LogEnd, RunName, Sequences, Shapes, Snapshot, Verify};
 use crate::change::{Batch, Budget};
 use crate::schema::{Schema, Selection};
 use crate::spool::SpoolOptions;
@@ -124,6 +124,8 @@ pub struct SourceCapabilities<'a> {
     pub claim: Option<&'a dyn Claim>,
     /// Says where its log ends, so that a way back can begin there.
     pub log_end: Option<&'a dyn LogEnd>,
+    /// Says what its tables hold.
+    pub verify: Option<&'a dyn Verify>,
 }
 
 impl std::fmt::Debug for SourceCapabilities<'_> {
@@ -135,6 +137,7 @@ impl std::fmt::Debug for SourceCapabilities<'_> {
             .field("shapes", &self.shapes.is_some())
             .field("claim", &self.claim.is_some())
             .field("log_end", &self.log_end.is_some())
+            .field("verify", &self.verify.is_some())
             .finish()
     }
 }

@@ -140,7 +140,7 @@ impl MemoryDatabase {
         self.begin_as(None)
     }
 
-    pub(super) fn begin_as(&self, run: Option<(RunName, Epoch)>) -> MemoryTransaction {
+    pub(crate) fn begin_as(&self, run: Option<(RunName, Epoch)>) -> MemoryTransaction {
         let mut state = self.lock();
         let xid = state.next_xid;
         state.next_xid += 1;

@@ -39,7 +39,7 @@
 //! | `stream` | a task that follows the log, budget, acknowledgement, gaps |
 //! | `sink`, `prepare` | tables made in steps, the checkpoint beside them |
 //! | `writer` | idempotent apply, rows and progress in one transaction |
-//! | `fence`, `sequences`, `assess` | the capabilities |
+//! | `fence`, `sequences`, `assess`, `verify` | the capabilities |
 //! | `database`, `transaction`, `state`, `constraints`, `row` | the database itself |
 //! | `faults` | what makes it fail on purpose |
 //!
@@ -65,6 +65,7 @@ mod source;
 mod state;
 mod stream;
 mod transaction;
+mod verify;
 mod writer;
 
 pub use database::MemoryDatabase;

@@ -65,6 +65,7 @@ impl Sink for MemorySink {
             assess: Some(&self.db),
             fence: Some(&self.db),
             sequences: Some(&self.db),
+            verify: Some(&self.db),
             ..SinkCapabilities::default()
         }
     }

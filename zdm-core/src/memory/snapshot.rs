@@ -221,11 +221,11 @@ fn parse(bounds: &Bounds) -> Result<(Bound<Place>, Bound<Place>)> {
     Ok((from, to))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> =
         text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
     let (pairs, rest) = digits.as_chunks::<2>();
@@ -239,7 +239,7 @@ fn visible(state: &State) -> Visibility {
 }
 
 /// The place that a delete's key cells name.
-fn place_of(table: &Table, change: crate::change::RowRef<'_>) -> Result<Place> {
+pub(super) fn place_of(table: &Table, change: crate::change::RowRef<'_>) -> Result<Place> {
     let key = change.before().map(row::partial).transpose()?;
     let place = key.map(|key| row::partial_place(table, &key)).transpose()?.flatten();
     place.filter(|place| !place.is_empty()).ok_or_else(|| {

@@ -108,6 +108,7 @@ impl Source for MemorySource {
             shapes: None,
             claim: Some(self),
             log_end: Some(self),
+            verify: Some(&self.db),
         }
     }
 }

@@ -80,6 +80,7 @@ mod running;
 mod shapes;
 mod start;
 mod switch;
+mod verify;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};

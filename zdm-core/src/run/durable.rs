@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use super::rate::Rate;
+use super::repair::Repairs;
 use super::turn::Turn;
 use crate::Position;
 use crate::change::Budget;
@@ -23,6 +24,7 @@ pub(crate) struct Durable {
     ended: watch::Sender<bool>,
     turn: Turn,
     rate: Arc<Mutex<Rate>>,
+    repairs: Repairs,
 }
 
 /// A stream that is open.
@@ -71,6 +73,7 @@ impl Durable {
             ended: watch::Sender::new(false),
             turn: Turn::new(),
             rate: Arc::default(),
+            repairs: Repairs::new(),
         }
     }
 
@@ -83,6 +86,16 @@ impl Durable {
     pub(crate) fn reached(&self, position: Position) {
         self.applying(0);
         self.position.send_replace(Some(position));
+    }
+
+    /// What is to be made right at the target.
+    pub(crate) fn repairs(&self) -> &Repairs {
+        &self.repairs
+    }
+
+    /// Whether this process applies a stream at the moment.
+    pub(crate) fn is_streaming(&self) -> bool {
+        self.stream.borrow().is_some()
     }
 
     /// Whose turn it is at the target.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::repair::{Due, Mending};
 use super::turn::Applying;
 use super::{Durable, SourceReread, StatusHandle};
 use crate::change::{Batch, BatchBuilder, Budget, DateTime, Item, Xid};
@@ -92,6 +93,7 @@ struct Cursor {
     group: Group,
     ack: Ack,
     head: watch::Receiver<Head>,
+    mending: Mending,
 }
 
 /// How long a source may take to end its stream before it is dropped.
@@ -112,7 +114,8 @@ impl Follow<'_> {
         writer: &mut dyn Writer,
     ) -> Result<(Stop, Position)> {
         let Changes { mut batches, ack, head } = changes;
-        let mut cursor = Cursor { at: from, group: Group::default(), ack, head };
+        let mending = self.durable.repairs().mending().await;
+        let mut cursor = Cursor { at: from, group: Group::default(), ack, head, mending };
         let _open = self.durable.open(cursor.head.clone(), self.budget.clone());
         self.durable.reached(cursor.at.clone());
         // All up to here is durable: it was read back from the target.
@@ -161,6 +164,10 @@ impl Follow<'_> {
                         self.commit(cursor, writer, false).await?;
                         idle_due = Instant::now() + self.idle_interval;
                     }
+                }
+                // Only between two groups: at a boundary that is durable.
+                () = cursor.mending.wait(), if cursor.group.since.is_none() => {
+                    self.mend(cursor, writer).await?;
                 }
                 // With nothing to apply, the log may still grow.
                 Ok(()) = head.changed() => {
@@ -316,6 +323,7 @@ impl Follow<'_> {
             return Ok(());
         }
         let batch = self.stages.batch(batch)?;
+        self.durable.repairs().note(&batch);
         group.bytes += batch.bytes();
         self.durable.applying(group.bytes as u64);
         group.rows += batch.row_count() as u64;
@@ -369,7 +377,7 @@ impl Follow<'_> {
         if let Some(all) = &mut self.goals {
             all.extend(goals.iter().cloned());
         }
-        let (xid, _turn) = (cursor.group.xid, cursor.group.turn.take());
+        let (xid, turn) = (cursor.group.xid, cursor.group.turn.take());
         cursor.group = Group { xid, ..Group::default() };
         if rows == 0 && to == cursor.at {
             return Ok(());
@@ -387,6 +395,36 @@ impl Follow<'_> {
         self.durable.committed(bytes, rows > 0);
         self.status.applied(rows, to.clone(), time, &cursor.head.borrow(), more);
         cursor.at = to;
+        // A repair takes a turn of its own.
+        drop(turn);
+        self.mend(cursor, writer).await
+    }
+
+    /// Does the repairs that are asked for. The group is empty, and what was
+    /// applied is durable.
+    async fn mend(&self, cursor: &mut Cursor, writer: &mut dyn Writer) -> Result<()> {
+        while let Some(due) = cursor.mending.due() {
+            match self.repair(&due, &cursor.at, writer).await {
+                Ok(()) => due.done(),
+                Err(error) => return Err(due.failed(error)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn repair(&self, due: &Due, at: &Position, writer: &mut dyn Writer) -> Result<()> {
+        let _turn = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Err(Error::cancelled()),
+            turn = self.durable.turn().apply() => turn?,
+        };
+        writer.write(due.rows.clone()).await?;
+        fail::fail_point!("follow::mended");
+        let progress = Progress::Stream { from: at.clone(), to: at.clone(), changes: 0, goals: Vec::new() };
+        writer.commit(progress.clone()).await?;
+        if !self.own_checkpoint {
+            self.checkpoint.advance(self.run, self.epoch, &progress).await?;
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! | `copy` | chunks of the initial copy, several at once |
 //! | `follow` | the stream, grouped into target transactions |
 //! | `reread` | rows that the stream does not carry whole |
+//! | `repair` | rows of the target made right, between two groups of the stream |
 //! | `retry` | again after an error that a retry can help |
 //! | `status` | what can be watched |
 //! | `throttle` | the copy's speed, bounded |
@@ -20,6 +21,7 @@ mod copy;
 mod durable;
 mod follow;
 mod rate;
+mod repair;
 mod reread;
 mod retry;
 mod status;
@@ -29,9 +31,10 @@ mod turn;
 pub(crate) use copy::Copy;
 pub(crate) use durable::Durable;
 pub(crate) use follow::{Follow, Stop};
+pub(crate) use repair::Repairs;
 pub(crate) use reread::SourceReread;
 pub use retry::Retry;
 pub(crate) use status::StatusHandle;
-pub use status::{Status, TableStatus};
+pub use status::{Status, TableStatus, VerifyStatus};
 pub use throttle::Throttle;
 pub(crate) use turn::Turn;

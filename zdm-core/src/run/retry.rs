@@ -5,6 +5,8 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+
 /// How often and how soon an attempt is made again after an error that
 /// [is retryable](crate::Error::is_retryable).
 ///
@@ -43,6 +45,26 @@ impl Retry {
             .with_max_times(self.attempts)
             .with_jitter()
             .build()
+    }
+
+    /// Does something, and again after each error that says that it can help.
+    ///
+    /// # Errors
+    /// The last one.
+    pub(crate) async fn run<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut delays = self.delays();
+        loop {
+            let error = match attempt().await {
+                Err(error) if error.is_retryable() => error,
+                done => return done,
+            };
+            let Some(delay) = delays.next() else { return Err(error) };
+            tracing::warn!(%error, ?delay, "trying again");
+            tokio::time::sleep(delay).await;
+        }
     }
 }
 

@@ -14,6 +14,8 @@
 //! | `zdm_lag_bytes` | gauge | bytes of the source's log |
 //! | `zdm_lag_seconds` | gauge | seconds since the last applied commit, 0 when idle |
 //! | `zdm_retries_total` | counter | attempts after an error |
+//! | `zdm_verified_rows` | gauge | rows that the last verification has compared |
+//! | `zdm_differences` | gauge | rows that it has found to differ |
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -63,6 +65,24 @@ pub struct Status {
     pub retries: u64,
     /// The error of the last attempt that failed.
     pub last_error: Option<String>,
+    /// The last verification of this process, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<VerifyStatus>,
+}
+
+/// How far a verification is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct VerifyStatus {
+    /// Parts that both sides were divided into.
+    pub parts: u64,
+    /// Parts that are compared, and whatever differed in them is settled.
+    pub parts_done: u64,
+    /// Rows of these parts.
+    pub rows: u64,
+    /// Rows that differ.
+    pub differences: u64,
+    /// Rows that never rested.
+    pub unsettled: u64,
 }
 
 /// How far the copy of one table is.
@@ -121,6 +141,7 @@ impl StatusHandle {
             eta: None,
             retries: 0,
             last_error: None,
+            verify: None,
         };
         Self { sender: watch::Sender::new(status), run: label }
     }
@@ -243,6 +264,19 @@ impl StatusHandle {
             status.retries += 1;
             status.last_error = Some(error.to_string());
             status.doing = "waiting before the next attempt".to_owned();
+        });
+    }
+
+    /// A verification has come further.
+    pub(crate) fn verifying(&self, change: impl FnOnce(&mut VerifyStatus)) {
+        self.sender.send_modify(|status| {
+            let verify = status.verify.get_or_insert_default();
+            change(verify);
+            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+            for (name, count) in [("zdm_verified_rows", verify.rows), ("zdm_differences", verify.differences)]
+            {
+                metrics::gauge!(name, "run" => self.run.clone()).set(count as f64);
+            }
         });
     }
 

@@ -39,7 +39,7 @@ use crate::changes::start;
 use crate::checkpoint::{MySqlCheckpoint, check_epoch};
 use crate::config::MySqlConfig;
 use crate::schema::dialect::MySqlConvert;
-use crate::{MySqlAssess, MySqlFence, MySqlSequences};
+use crate::{MySqlAssess, MySqlFence, MySqlSequences, MySqlVerify};
 
 /// A MySQL (5.7 to 9) or MariaDB (10.5 to 11) server that rows are written to.
 ///
@@ -54,6 +54,7 @@ pub struct MySqlSink {
     fence: MySqlFence,
     sequences: MySqlSequences,
     convert: MySqlConvert,
+    verify: MySqlVerify,
 }
 
 impl MySqlSink {
@@ -66,6 +67,7 @@ impl MySqlSink {
             fence: MySqlFence::new(Arc::clone(&config)),
             sequences: MySqlSequences::new(Arc::clone(&config)),
             convert: MySqlConvert::new(Arc::clone(&config)),
+            verify: MySqlVerify::new(Arc::clone(&config)),
             config,
         }
     }
@@ -116,6 +118,7 @@ impl Sink for MySqlSink {
         capabilities.fence = Some(&self.fence);
         capabilities.sequences = Some(&self.sequences);
         capabilities.convert = Some(&self.convert);
+        capabilities.verify = Some(&self.verify);
         capabilities
     }
 }

@@ -9,11 +9,11 @@ use crate::types::Kind;
 
 /// A column of a key.
 #[derive(Debug)]
-pub(super) struct KeyColumn {
+pub(crate) struct KeyColumn {
     /// What is ordered and compared, with the alias `t`.
-    pub(super) compared: String,
+    pub(crate) compared: String,
     /// What shows a value as ASCII text.
-    pub(super) shown: String,
+    pub(crate) shown: String,
     form: Form,
 }
 
@@ -34,6 +34,16 @@ enum Form {
 }
 
 impl KeyColumn {
+    /// What is ordered and compared, with the alias `t`.
+    pub(crate) fn compared(&self) -> &str {
+        &self.compared
+    }
+
+    /// Whether the column itself is compared, and not a number that it has.
+    pub(crate) fn is_compared_as_it_is(&self) -> bool {
+        !self.compared.starts_with('(')
+    }
+
     fn of(column: &Column) -> Result<Self> {
         let name = format!("t.{}", quote_ident(&column.name));
         let hex = || format!("HEX({name})");
@@ -72,7 +82,7 @@ impl KeyColumn {
     ///
     /// # Errors
     /// `Protocol` for what it has not shown.
-    pub(super) fn literal(&self, shown: &str) -> Result<String> {
+    pub(crate) fn literal(&self, shown: &str) -> Result<String> {
         let number = |text: &str| {
             text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) && !text.is_empty()
         };
@@ -98,7 +108,7 @@ impl KeyColumn {
 ///
 /// # Errors
 /// `Unsupported` for a type that cannot be compared.
-pub(super) fn key_columns(table: &Table) -> Result<Option<Vec<KeyColumn>>> {
+pub(crate) fn key_columns(table: &Table) -> Result<Option<Vec<KeyColumn>>> {
     if !table.has_key() {
         return Ok(None);
     }

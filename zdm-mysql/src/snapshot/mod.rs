@@ -20,15 +20,15 @@
 //! ```
 
 mod begin;
-mod key;
-mod moment;
-mod plan;
-mod range;
+pub(crate) mod key;
+pub(crate) mod moment;
+pub(crate) mod plan;
+pub(crate) mod range;
 mod read;
-mod reread;
-mod rows;
-mod session;
-mod split;
+pub(crate) mod reread;
+pub(crate) mod rows;
+pub(crate) mod session;
+pub(crate) mod split;
 mod visibility;
 
 use std::sync::Arc;

@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// An open transaction on a table that is as it was described and stays so
 /// until the end: what has touched a table keeps DDL away from it.
 #[derive(Debug)]
-pub(super) struct Moment {
+pub(crate) struct Moment {
     /// Exactly what it sees, where that is known.
     pub(super) seen: Option<Seen>,
 }
@@ -35,7 +35,7 @@ impl Moment {
     /// # Errors
     /// `SchemaChanged` when the table is not as it was described. The
     /// connection is of no use after an error.
-    pub(super) async fn open(pool: &Pool, session: &mut Session, table: &Table) -> Result<Self> {
+    pub(crate) async fn open(pool: &Pool, session: &mut Session, table: &Table) -> Result<Self> {
         let seen = if table.has_key() {
             // The snapshot is taken by the first row that is read, behind the
             // touch: to one that is older than a TRUNCATE, nothing is there.
@@ -53,8 +53,16 @@ impl Moment {
         Ok(Self { seen })
     }
 
+    /// Opens it on whatever is committed now, with no place in the log: a
+    /// target may keep none. Whoever opens it commits.
+    pub(crate) async fn plain(session: &mut Session, table: &Table) -> Result<()> {
+        session.run("START TRANSACTION READ ONLY").await?;
+        touch(session, table).await?;
+        unchanged(session, table).await
+    }
+
     /// Opens it on whatever is committed now.
-    pub(super) async fn now(session: &mut Session, table: &Table) -> Result<Self> {
+    pub(crate) async fn now(session: &mut Session, table: &Table) -> Result<Self> {
         let seen = if session.server.is_mariadb() {
             Some(consistent(session).await?)
         } else {
@@ -68,7 +76,7 @@ impl Moment {
 
     /// Ends the transaction, and leaves the connection idle. Whatever it saw
     /// is in the log by the end that the log has now.
-    pub(super) async fn close(self, session: &mut Session) -> Result<After> {
+    pub(crate) async fn close(self, session: &mut Session) -> Result<After> {
         let end = session.log_end().await?;
         session.run("COMMIT").await?;
         let visibility = self.seen.as_ref().map(Into::into);
@@ -78,7 +86,7 @@ impl Moment {
 
 /// A SELECT of the rows that satisfy a condition, the columns that somebody
 /// writes in their order; the table's alias is `t`.
-pub(super) fn rows(table: &Table, condition: &str, by_key: bool) -> String {
+pub(crate) fn rows(table: &Table, condition: &str, by_key: bool) -> String {
     let written = table.columns.iter().filter(|column| column.is_written());
     let columns: Vec<_> =
         written.map(|column| select(column, &format!("t.{}", quote_ident(&column.name)))).collect();
@@ -168,7 +176,7 @@ async fn unchanged(session: &mut Session, table: &Table) -> Result<()> {
 
 /// What a read fails with. A table that was made anew behind the snapshot (by
 /// a TRUNCATE) is read again; a definition that changed shows at once then.
-pub(super) fn failed(error: Error) -> Error {
+pub(crate) fn failed(error: Error) -> Error {
     // ER_TABLE_DEF_CHANGED
     if error::code(&error) == Some(1412) { error.retryable(true) } else { error }
 }

@@ -27,14 +27,14 @@ const SAMPLE: u64 = 1_000;
 const OVERHEAD: u64 = 20;
 
 /// Divides a table.
-pub(super) async fn plan(pool: &Pool, table: &Table, size: ChunkSize) -> Result<ChunkPlan> {
+pub(crate) async fn plan(pool: &Pool, table: &Table, size: ChunkSize) -> Result<ChunkPlan> {
     let mut control = Control::connect(pool.config(), "plan").await?;
     let extent = Extent::of(&mut control, table).await?;
     let Some(key) = key_columns(table)? else {
         let bounds = vec![Range::default().into()];
         return Ok(ChunkPlan { bounds, rows: extent.rows, bytes: extent.bytes });
     };
-    let chunk = (size.bytes / extent.row.max(1)).max(extent.rows.div_ceil(CHUNKS)).max(1);
+    let chunk = extent.part(size);
     let split = match split::number(table) {
         Some(number) => split::bounds(&mut control, table, number, chunk, extent.rows).await?,
         None => None,
@@ -91,7 +91,7 @@ async fn walk(
 }
 
 /// How large a table is.
-struct Extent {
+pub(crate) struct Extent {
     rows: u64,
     /// Of the clustered index, with what is stored out of line.
     bytes: u64,
@@ -100,7 +100,17 @@ struct Extent {
 }
 
 impl Extent {
-    async fn of(control: &mut Control, table: &Table) -> Result<Self> {
+    /// Rows of a part of that size.
+    pub(crate) fn part(&self, size: ChunkSize) -> u64 {
+        (size.bytes / self.row.max(1)).max(self.rows.div_ceil(CHUNKS)).max(1)
+    }
+
+    /// Rows that it has, about.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    pub(crate) async fn of(control: &mut Control, table: &Table) -> Result<Self> {
         let name = &table.origin.name;
         let sql = format!(
             "SELECT TABLE_ROWS, DATA_LENGTH FROM information_schema.TABLES \

@@ -12,33 +12,43 @@ use super::key::KeyColumn;
 /// JSON: `{"above":["7"],"upto":["9"]}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Range {
+pub(crate) struct Range {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     above: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     upto: Option<Vec<String>>,
+    /// Whether the keys are written already, as statements compare with them.
+    /// Never kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    written: bool,
 }
 
 impl Range {
     /// The ranges between these keys, which are in order: one more than there
     /// are keys, and together all there can be.
-    pub(super) fn between(keys: Vec<Vec<String>>) -> Vec<Self> {
+    pub(crate) fn between(keys: Vec<Vec<String>>) -> Vec<Self> {
         let mut ranges = Vec::with_capacity(keys.len() + 1);
         let mut above = None;
         for key in keys {
-            ranges.push(Self { above: above.replace(key.clone()), upto: Some(key) });
+            ranges.push(Self { above: above.replace(key.clone()), upto: Some(key), written: false });
         }
-        ranges.push(Self { above, upto: None });
+        ranges.push(Self { above, upto: None, written: false });
         ranges
     }
 
     /// All keys above one.
-    pub(super) fn above(key: Vec<String>) -> Self {
-        Self { above: Some(key), upto: None }
+    pub(crate) fn above(key: Vec<String>) -> Self {
+        Self { above: Some(key), upto: None, written: false }
+    }
+
+    /// Keys above the one and up to the other, both written as statements
+    /// compare with them.
+    pub(crate) fn written(above: Option<Vec<String>>, upto: Option<Vec<String>>) -> Self {
+        Self { above, upto, written: true }
     }
 
     /// Whether it has a bound at all.
-    pub(super) fn is_bounded(&self) -> bool {
+    pub(crate) fn is_bounded(&self) -> bool {
         self.above.is_some() || self.upto.is_some()
     }
 
@@ -47,13 +57,13 @@ impl Range {
     /// # Errors
     /// `SchemaChanged` when the key has another number of columns than the
     /// bounds.
-    pub(super) fn condition(&self, key: &[KeyColumn]) -> Result<String> {
+    pub(crate) fn condition(&self, key: &[KeyColumn]) -> Result<String> {
         let mut parts = Vec::new();
         if let Some(bound) = &self.above {
-            parts.push(beyond(key, bound, ">", ">")?);
+            parts.push(beyond(key, bound, self.written, ">", ">")?);
         }
         if let Some(bound) = &self.upto {
-            parts.push(beyond(key, bound, "<", "<=")?);
+            parts.push(beyond(key, bound, self.written, "<", "<=")?);
         }
         Ok(if parts.is_empty() { "TRUE".to_owned() } else { parts.join(" AND ") })
     }
@@ -63,7 +73,7 @@ impl Range {
 /// last, where equality goes on to the next one, and `last` that. Written out,
 /// since the servers use no index for a comparison of rows:
 /// `(a > x OR (a = x AND b > y))`.
-fn beyond(key: &[KeyColumn], bound: &[String], strict: &str, last: &str) -> Result<String> {
+fn beyond(key: &[KeyColumn], bound: &[String], written: bool, strict: &str, last: &str) -> Result<String> {
     if key.len() != bound.len() {
         return Err(Error::new(
             ErrorKind::SchemaChanged,
@@ -72,7 +82,8 @@ fn beyond(key: &[KeyColumn], bound: &[String], strict: &str, last: &str) -> Resu
     }
     let mut condition = String::new();
     for (column, shown) in key.iter().zip(bound).rev() {
-        let (name, value) = (&column.compared, column.literal(shown)?);
+        let value = if written { shown.clone() } else { column.literal(shown)? };
+        let name = &column.compared;
         condition = if condition.is_empty() {
             format!("{name} {last} {value}")
         } else {

@@ -30,7 +30,7 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// Reads the rows that are there of those that the deletes in `keys` name, in
 /// a moment that has seen all of `behind`.
-pub(super) async fn reread(
+pub(crate) async fn reread(
     pool: &Pool,
     table: &Arc<Table>,
     keys: &Batch,
@@ -115,7 +115,7 @@ fn gtids(text: &str) -> BTreeSet<String> {
 }
 
 /// The key is one of these. A key that is named twice gives its row once.
-fn condition(table: &Table, keys: &Batch) -> Result<String> {
+pub(crate) fn condition(table: &Table, keys: &Batch) -> Result<String> {
     let columns = key_columns(table)?.ok_or_else(|| {
         Error::new(ErrorKind::Unsupported, "rows of a table without a key cannot be read again")
     })?;

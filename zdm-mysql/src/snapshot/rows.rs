@@ -20,7 +20,7 @@ const FULL: usize = 1 << 20;
 
 /// Rows on their way into a batch.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     table: Arc<Table>,
     native: BytesMut,
     assembler: Assembler,
@@ -29,16 +29,16 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(table: Arc<Table>) -> Self {
+    pub(crate) fn new(table: Arc<Table>) -> Self {
         Self { table, native: BytesMut::new(), assembler: Assembler::new(), fields: Vec::new() }
     }
 
     /// Whether to hand over before `more` bytes are added.
-    pub(super) fn is_full(&self, more: usize) -> bool {
+    pub(crate) fn is_full(&self, more: usize) -> bool {
         !self.is_empty() && self.native.len() + more > FULL
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.assembler.is_empty()
     }
 
@@ -46,7 +46,7 @@ impl Rows {
     ///
     /// # Errors
     /// `Protocol` when it is no row of the table.
-    pub(super) fn push(&mut self, row: &[u8]) -> Result<()> {
+    pub(crate) fn push(&mut self, row: &[u8]) -> Result<()> {
         let start = self.native.len();
         let wrong = || protocol("the server sent a row that is not one of the table");
         // Every place in the buffer then fits 32 bits.
@@ -80,13 +80,13 @@ impl Rows {
     }
 
     /// Hands over what was gathered, with its share of the budget.
-    pub(super) async fn take(&mut self, budget: &Budget) -> Result<Batch> {
+    pub(crate) async fn take(&mut self, budget: &Budget) -> Result<Batch> {
         let permit = budget.acquire(self.assembler.bytes().max(self.native.len())).await;
         self.finish(Some(permit))
     }
 
     /// Hands over what was gathered, outside any budget.
-    pub(super) fn finish(&mut self, permit: Option<Permit>) -> Result<Batch> {
+    pub(crate) fn finish(&mut self, permit: Option<Permit>) -> Result<Batch> {
         let assembler = std::mem::take(&mut self.assembler);
         let native = std::mem::take(&mut self.native).freeze();
         assembler.finish(native, Arc::clone(&ENCODING), permit)

@@ -17,9 +17,9 @@ const IDLE: usize = 8;
 
 /// A connection of our own, for rows.
 #[derive(Debug)]
-pub(super) struct Session {
-    pub(super) wire: Connection,
-    pub(super) server: Server,
+pub(crate) struct Session {
+    pub(crate) wire: Connection,
+    pub(crate) server: Server,
     /// `server_id`, which the server's coordinates bear.
     id: u32,
 }
@@ -39,18 +39,18 @@ impl Session {
     }
 
     /// Runs a statement for what it does.
-    pub(super) async fn run(&mut self, statement: &str) -> Result<()> {
+    pub(crate) async fn run(&mut self, statement: &str) -> Result<()> {
         self.wire.query(statement).await.map(drop)
     }
 
     /// The first value of a statement's answer; `None` for null or no row.
-    pub(super) async fn value(&mut self, statement: &str) -> Result<Option<String>> {
+    pub(crate) async fn value(&mut self, statement: &str) -> Result<Option<String>> {
         let rows = self.wire.query(statement).await?;
         Ok(rows.first().and_then(|row| row.get(0)).map(str::to_owned))
     }
 
     /// Where the log ends.
-    pub(super) async fn log_end(&mut self) -> Result<Coordinates> {
+    pub(crate) async fn log_end(&mut self) -> Result<Coordinates> {
         let rows = self.wire.query(self.server.show_log_end()).await?;
         let row = rows.first().ok_or_else(|| {
             zdm_core::Error::new(
@@ -85,22 +85,22 @@ fn settings(server: &Server, lock_timeout: u64) -> [String; 3] {
 /// Whoever fails, or is dropped, keeps what was taken, and it ends with them:
 /// only a clean session comes back.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     config: Arc<MySqlConfig>,
     idle: Mutex<Vec<Session>>,
 }
 
 impl Pool {
-    pub(super) fn new(config: &Arc<MySqlConfig>) -> Self {
+    pub(crate) fn new(config: &Arc<MySqlConfig>) -> Self {
         Self { config: Arc::clone(config), idle: Mutex::default() }
     }
 
-    pub(super) fn config(&self) -> &MySqlConfig {
+    pub(crate) fn config(&self) -> &MySqlConfig {
         &self.config
     }
 
     /// An idle connection that still answers, or a new one.
-    pub(super) async fn take(&self) -> Result<Session> {
+    pub(crate) async fn take(&self) -> Result<Session> {
         while let Some(mut session) = self.pop() {
             if session.run("DO 0").await.is_ok() {
                 return Ok(session);
@@ -110,7 +110,7 @@ impl Pool {
     }
 
     /// Gives back a connection on which no transaction is open.
-    pub(super) fn give(&self, session: Session) {
+    pub(crate) fn give(&self, session: Session) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE && session.wire.is_idle() {
             idle.push(session);

@@ -22,7 +22,7 @@ use crate::types::Kind;
 const PARTS: u64 = 64;
 
 /// The whole number that a table is keyed by, if it is.
-pub(super) fn number(table: &Table) -> Option<&Column> {
+pub(crate) fn number(table: &Table) -> Option<&Column> {
     match table.key_columns() {
         // OK to index because the key was made from these columns.
         [at] => {
@@ -35,7 +35,7 @@ pub(super) fn number(table: &Table) -> Option<&Column> {
 /// Numbers that end chunks of about so many rows, all but the last one's.
 /// `None` where the server tells too little of its index: it knows the table
 /// to have `rows` rows.
-pub(super) async fn bounds(
+pub(crate) async fn bounds(
     control: &mut Control,
     table: &Table,
     column: &Column,

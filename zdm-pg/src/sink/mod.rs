@@ -44,7 +44,7 @@ use crate::connect::Control;
 use crate::error::OrPg;
 use crate::position::ENGINE;
 use crate::schema::dialect::PgConvert;
-use crate::{PgAssess, PgCheckpoint, PgFence, PgSequences};
+use crate::{PgAssess, PgCheckpoint, PgFence, PgSequences, PgVerify};
 
 /// A PostgreSQL database that rows are written to.
 #[derive(Debug)]
@@ -55,6 +55,7 @@ pub struct PgSink {
     assess: PgAssess,
     sequences: PgSequences,
     convert: PgConvert,
+    verify: PgVerify,
 }
 
 impl PgSink {
@@ -67,6 +68,7 @@ impl PgSink {
             assess: PgAssess::new(Arc::clone(&config)),
             sequences: PgSequences::new(Arc::clone(&config)),
             convert: PgConvert::new(Arc::clone(&config)),
+            verify: PgVerify::new(Arc::clone(&config)),
             config,
         }
     }
@@ -121,6 +123,7 @@ impl Sink for PgSink {
         capabilities.assess = Some(&self.assess);
         capabilities.sequences = Some(&self.sequences);
         capabilities.convert = Some(&self.convert);
+        capabilities.verify = Some(&self.verify);
         capabilities
     }
 }

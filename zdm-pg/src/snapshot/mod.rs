@@ -22,15 +22,15 @@
 #[cfg(feature = "failpoints")]
 pub(crate) mod fuzz;
 mod held;
-mod moment;
-mod order;
-mod plan;
+pub(crate) mod moment;
+pub(crate) mod order;
+pub(crate) mod plan;
 pub(crate) mod point;
-mod pool;
-mod range;
-mod read;
-mod reread;
-mod rows;
+pub(crate) mod pool;
+pub(crate) mod range;
+pub(crate) mod read;
+pub(crate) mod reread;
+pub(crate) mod rows;
 mod visibility;
 
 use std::sync::Arc;

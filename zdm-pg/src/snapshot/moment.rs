@@ -13,7 +13,7 @@ use crate::schema;
 /// One moment of a table: an open transaction whose snapshot is taken, on a
 /// table that is as it was described and stays so until the end.
 #[derive(Debug)]
-pub(super) struct Moment {
+pub(crate) struct Moment {
     /// By where it is in the log; and, of a table without a key, exactly what
     /// the snapshot has seen.
     pub(super) after: After,
@@ -29,7 +29,7 @@ impl Moment {
     /// # Errors
     /// `SchemaChanged` when the table is not as it was described. The
     /// connection is of no use after an error.
-    pub(super) async fn open(control: &Control, table: &Table) -> Result<Self> {
+    pub(crate) async fn open(control: &Control, table: &Table) -> Result<Self> {
         // The lock first: neither statement takes a snapshot, and to one that
         // is older than a rewrite of the table, the table would be empty.
         control
@@ -76,7 +76,7 @@ impl Moment {
 
     /// A COPY of the rows that satisfy a condition, the columns that somebody
     /// writes in their order; the table's alias is `t`.
-    pub(super) fn copy(&self, table: &Table, condition: &str) -> String {
+    pub(crate) fn copy(&self, table: &Table, condition: &str) -> String {
         let written = table.columns.iter().filter(|column| column.is_written());
         let columns: Vec<_> = written.map(|column| format!("t.{}", quote_ident(&column.name))).collect();
         format!(
@@ -88,7 +88,7 @@ impl Moment {
     }
 
     /// Ends the transaction, and leaves the connection idle.
-    pub(super) async fn close(self, control: &Control) -> Result<After> {
+    pub(crate) async fn close(self, control: &Control) -> Result<After> {
         control.batch_execute("COMMIT").await.during("snapshot.end")?;
         Ok(self.after)
     }

@@ -15,7 +15,7 @@ use crate::error::OrPg;
 
 /// A key, with the order of its index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct KeyOrder {
+pub(crate) struct KeyOrder {
     pub(super) columns: Vec<KeyColumn>,
 }
 
@@ -63,7 +63,7 @@ SELECT i.indexrelid, a.attname::text,
 impl KeyOrder {
     /// The order of a table's key; `None` if it has no key, or no index that
     /// would order it.
-    pub(super) async fn of(control: &Control, table: &Table) -> Result<Option<Self>> {
+    pub(crate) async fn of(control: &Control, table: &Table) -> Result<Option<Self>> {
         if !table.has_key() {
             return Ok(None);
         }

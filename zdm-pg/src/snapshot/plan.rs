@@ -21,22 +21,26 @@ const BLOCKS: f64 = 32.0;
 
 /// Divides a table.
 pub(super) async fn plan(pool: &Pool, table: &Table, size: ChunkSize) -> Result<ChunkPlan> {
-    let control = pool.take().await?;
-    let extent = Extent::of(&control, table).await?;
-    let chunks = extent.bytes.div_ceil(size.bytes.max(1)).clamp(1, CHUNKS);
-    let ranges = match KeyOrder::of(&control, table).await? {
-        Some(order) if chunks > 1 => {
-            Range::between(quantiles(&control, table, &order, &extent, chunks).await?)
-        }
-        _ => vec![Range::default()],
-    };
-    pool.give(control);
-    let bounds = ranges.into_iter().map(Into::into).collect();
+    let (edges, extent) = edges(pool, table, size).await?;
+    let bounds = Range::between(edges).into_iter().map(Into::into).collect();
     Ok(ChunkPlan { bounds, rows: extent.rows, bytes: extent.bytes })
 }
 
+/// The keys that divide it, as the server writes them.
+pub(crate) async fn edges(pool: &Pool, table: &Table, size: ChunkSize) -> Result<(Vec<Vec<String>>, Extent)> {
+    let control = pool.take().await?;
+    let extent = Extent::of(&control, table).await?;
+    let chunks = extent.bytes.div_ceil(size.bytes.max(1)).clamp(1, CHUNKS);
+    let edges = match KeyOrder::of(&control, table).await? {
+        Some(order) if chunks > 1 => quantiles(&control, table, &order, &extent, chunks).await?,
+        _ => Vec::new(),
+    };
+    pool.give(control);
+    Ok((edges, extent))
+}
+
 /// How large a table is, with its partitions.
-struct Extent {
+pub(crate) struct Extent {
     rows: u64,
     /// With what is stored out of line.
     bytes: u64,

@@ -15,18 +15,18 @@ const IDLE: usize = 8;
 /// Whoever fails, or is dropped, keeps what was taken, and it ends with them:
 /// only a clean session comes back.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     config: Arc<PgConfig>,
     idle: Mutex<Vec<Control>>,
 }
 
 impl Pool {
-    pub(super) fn new(config: &Arc<PgConfig>) -> Self {
+    pub(crate) fn new(config: &Arc<PgConfig>) -> Self {
         Self { config: Arc::clone(config), idle: Mutex::default() }
     }
 
     /// An idle connection that is still there, or a new one.
-    pub(super) async fn take(&self) -> Result<Control> {
+    pub(crate) async fn take(&self) -> Result<Control> {
         while let Some(control) = self.pop() {
             if !control.is_closed() {
                 return Ok(control);
@@ -36,7 +36,7 @@ impl Pool {
     }
 
     /// Gives back a connection on which no transaction is open.
-    pub(super) fn give(&self, control: Control) {
+    pub(crate) fn give(&self, control: Control) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE && !control.is_closed() {
             idle.push(control);

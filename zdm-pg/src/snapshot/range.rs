@@ -13,7 +13,7 @@ use crate::connect::quote::quote_literal;
 /// as JSON: `{"above":["7"],"upto":["9"]}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Range {
+pub(crate) struct Range {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     above: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,6 +31,11 @@ impl Range {
         }
         ranges.push(Self { above, upto: None });
         ranges
+    }
+
+    /// Keys above the one and up to the other, each as the server writes it.
+    pub(crate) fn of(above: Option<Vec<String>>, upto: Option<Vec<String>>) -> Self {
+        Self { above, upto }
     }
 
     /// Whether it has a bound at all.

@@ -19,7 +19,7 @@ const ROOM: &str = "snapshot.read";
 
 /// Opens a chunk. Nothing that can be known at once is left to the stream: a
 /// table that changed is an error here.
-pub(super) async fn open(
+pub(crate) async fn open(
     pool: Arc<Pool>,
     chunk: Chunk,
     budget: Budget,

@@ -71,7 +71,7 @@ impl Rereads {
 
 /// The key is one of these: as an EXISTS, so that a key which is named twice
 /// gives its row once.
-fn condition(order: &KeyOrder, table: &Table, keys: &Batch) -> Result<String> {
+pub(crate) fn condition(order: &KeyOrder, table: &Table, keys: &Batch) -> Result<String> {
     let mut tuples = Vec::with_capacity(keys.row_count());
     for row in keys.rows() {
         tuples.push(tuple(order, table, row)?);
@@ -104,7 +104,7 @@ fn tuple(order: &KeyOrder, table: &Table, row: RowRef<'_>) -> Result<String> {
 }
 
 /// The text of a key cell.
-fn shown(cell: CellRef<'_>) -> Result<String> {
+pub(crate) fn shown(cell: CellRef<'_>) -> Result<String> {
     let mut out = BytesMut::new();
     match cell.raw() {
         Some((Format::Native(TEXT), bytes)) if cell.encoding().name() == PgEncoding.name() => {

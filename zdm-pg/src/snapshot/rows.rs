@@ -21,7 +21,7 @@ const FULL: usize = LARGE;
 
 /// Rows on their way into a batch.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     table: Arc<Table>,
     native: BytesMut,
     assembler: Assembler,
@@ -30,7 +30,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(table: Arc<Table>) -> Self {
+    pub(crate) fn new(table: Arc<Table>) -> Self {
         Self { table, native: BytesMut::new(), assembler: Assembler::new(), fields: Vec::new() }
     }
 
@@ -47,7 +47,7 @@ impl Rows {
     ///
     /// # Errors
     /// `Protocol` when it is no row of the table.
-    pub(super) fn push(&mut self, row: CopiedRow) -> Result<()> {
+    pub(crate) fn push(&mut self, row: CopiedRow) -> Result<()> {
         let start = self.native.len();
         match row {
             CopiedRow::Alone(row) if start == 0 => self.native = row,
@@ -82,7 +82,7 @@ impl Rows {
     }
 
     /// Hands over what was gathered, outside any budget.
-    pub(super) fn finish(&mut self, permit: Option<zdm_core::change::Permit>) -> Result<Batch> {
+    pub(crate) fn finish(&mut self, permit: Option<zdm_core::change::Permit>) -> Result<Batch> {
         let assembler = std::mem::take(&mut self.assembler);
         let native = std::mem::take(&mut self.native).freeze();
         assembler.finish(native, Arc::clone(&ENCODING), permit)

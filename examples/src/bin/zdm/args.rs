@@ -31,6 +31,10 @@ pub(crate) enum Command {
     /// Make the source the active side again, with all that was written since
     /// a cutover with --way-back
     Rollback(Cutover),
+    /// Compare what both sides hold, row by row, while both change. Ends with 0
+    /// when they are equal, with 1 when they differ, with 4 when it could not
+    /// be found out
+    Verify(Verify),
     /// Remove what a run keeps on both servers; the moved tables stay
     Drop(Drop),
 }
@@ -41,6 +45,7 @@ impl Args {
             Command::Assess(common) | Command::Status(common) => common,
             Command::Migrate(migrate) => &migrate.common,
             Command::Cutover(cutover) | Command::Rollback(cutover) => &cutover.common,
+            Command::Verify(verify) => &verify.common,
             Command::Drop(drop) => &drop.common,
         }
     }
@@ -115,6 +120,30 @@ pub(crate) struct Cutover {
     pub(crate) common: Common,
     #[command(flatten)]
     pub(crate) limits: Limits,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Parts compared at once
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) jobs: usize,
+    /// The speed at most, in bytes a second: 500k, 20M, 1G
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) max_rate: Option<u64>,
+    /// Follow the run meanwhile: for a run that no other process follows. One
+    /// that does so is taken over, and ends
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Make the target right where it differs. It follows the run meanwhile,
+    /// as --follow does: only who follows can repair
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Keep there how far it has come, and go on from there; removed when all
+    /// is compared
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

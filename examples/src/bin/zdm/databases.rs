@@ -62,7 +62,7 @@ impl Databases {
     }
 
     /// The tables that were asked for; else all of the database of `--from`.
-    fn selection(&self, common: &Common) -> Result<Selection> {
+    pub(crate) fn selection(&self, common: &Common) -> Result<Selection> {
         let tables = match common.tables.as_slice() {
             [] => vec![self.from.tables()],
             tables => tables.to_vec(),

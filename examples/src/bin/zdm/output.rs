@@ -149,11 +149,20 @@ fn object(now: &Status) -> Value {
         "position": now.position.as_ref().map(ToString::to_string),
         "lag_bytes": now.lag_bytes, "lag_seconds": now.lag.as_secs_f64(),
         "eta_seconds": now.eta.map(|eta| eta.as_secs_f64()),
-        "retries": now.retries, "last_error": now.last_error,
+        "retries": now.retries, "last_error": now.last_error, "verify": now.verify,
     })
 }
 
 fn line(now: &Status) -> String {
+    if let Some(verify) = &now.verify {
+        return format!(
+            "verifying: {} of {} parts, {} rows, {} differences",
+            verify.parts_done,
+            verify.parts,
+            HumanCount(verify.rows),
+            HumanCount(verify.differences)
+        );
+    }
     // Before the first contact there is nothing to count.
     if now.phase <= Some(Phase::Preparing) && now.last_error.is_none() {
         return now.doing.clone();

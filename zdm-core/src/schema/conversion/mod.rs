@@ -51,6 +51,7 @@ mod names;
 mod report;
 mod walk;
 
+pub(crate) use cast::coerce;
 pub use cast::{Cast, Misfit, MisfitKind};
 pub use dialect::{Bounds, Convert, Dialect, Fit, Limit, Mapped, Names, Note, Outcome, Used};
 pub use mapping::{ColumnMapping, Mapping, NulCharacter, Policies, TableMapping, Unfit};

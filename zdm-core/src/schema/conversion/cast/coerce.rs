@@ -12,7 +12,7 @@ const DAY: i64 = 86_400_000_000_000;
 type Coerced<'a> = Result<Option<Value<'a>>, Misfit>;
 
 /// The value in the type's kind; `None` where it is of that kind as it is.
-pub(in crate::schema::conversion) fn coerce<'a>(value: &Value<'a>, to: &DataType) -> Coerced<'a> {
+pub(crate) fn coerce<'a>(value: &Value<'a>, to: &DataType) -> Coerced<'a> {
     if value.is_null() {
         return Ok(None);
     }

@@ -9,7 +9,7 @@ mod coerce;
 mod json;
 mod text;
 
-pub(super) use self::coerce::coerce;
+pub(crate) use self::coerce::coerce;
 use super::{Bounds, NulCharacter, Policies, Unfit};
 use crate::change::Value;
 use crate::schema::{Column, DataType};
