@@ -1,9 +1,10 @@
-//! PostgreSQL, beside its peers: workloads A, B1 and B2.
+//! PostgreSQL, beside its peers: workloads A, B1 and B2, and a verification.
 
 mod apply;
 mod copy;
 mod drain;
 mod load;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -27,7 +28,7 @@ pub struct Plan {
     /// Changes of the logs B1 and B2.
     #[arg(long, default_value_t = 1_000_000)]
     changes: u64,
-    /// Rows of the table that is copied.
+    /// Rows of the table that is copied, and of the one that is compared.
     #[arg(long, default_value_t = 5_000_000)]
     rows: u64,
     /// The servers' major version.
@@ -49,6 +50,8 @@ enum What {
     Drain,
     /// B1 and B2: a backlog applied.
     Apply,
+    /// A narrow table of both sides, compared.
+    Verify,
 }
 
 /// Measures.
@@ -63,6 +66,7 @@ pub async fn run(plan: &Plan) -> Result<()> {
     for part in parts {
         let measured = match part {
             What::Copy => vec![copy::run(plan).await?],
+            What::Verify => vec![verify::run(plan).await?],
             What::Drain => {
                 vec![drain::run(plan, Load::Thousands).await?, drain::run(plan, Load::TpcB).await?]
             }

@@ -8,3 +8,4 @@ mod fixture;
 mod life;
 mod refusals;
 mod rights;
+mod verify;
