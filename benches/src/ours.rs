@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use zdm_core::connect::{RunName, Sink, Source, StreamOptions};
 use zdm_core::migrate::{Migration, Outcome, Until};
 use zdm_core::schema::Selection;
+use zdm_core::verify::VerifyOptions;
 use zdm_core::{Engine, Position};
 use zdm_mysql::{MySqlConfig, MySqlSink, MySqlSource};
 use zdm_pg::{PgConfig, PgSink, PgSource};
@@ -63,6 +64,18 @@ pub enum Job {
         #[arg(default_value = TABLE, value_delimiter = ',')]
         tables: Vec<String>,
     },
+    /// Compares tables of both sides, which rest.
+    Verify {
+        /// The URL of the source.
+        from: String,
+        /// The URL of the target.
+        to: String,
+        /// How many rows they have.
+        rows: u64,
+        /// Which tables, with commas.
+        #[arg(default_value = TABLE, value_delimiter = ',')]
+        tables: Vec<String>,
+    },
 }
 
 impl Job {
@@ -80,6 +93,7 @@ impl Job {
                 peer.read(&from, &slot, &publication, changes).await
             }
             Self::Copy { from, to, run, tables } => copy(&from, &to, run, &tables).await,
+            Self::Verify { from, to, rows, tables } => verify(&from, &to, rows, &tables).await,
         }
     }
 }
@@ -122,6 +136,13 @@ async fn copy(from: &str, to: &str, run: RunName, tables: &[String]) -> Result<(
         Outcome::CaughtUp { .. } => Ok(()),
         other => Err(format!("it has not caught up: {other:?}").into()),
     }
+}
+
+async fn verify(from: &str, to: &str, rows: u64, tables: &[String]) -> Result<()> {
+    let migration = Migration::between_shared(source(from)?, sink(to)?);
+    let migration = migration.tables(Selection::new(tables)?).build()?;
+    let report = migration.verify(VerifyOptions::default(), CancellationToken::new(), &mut |_| {}).await?;
+    if report.is_equal() && report.rows() == rows { Ok(()) } else { Err(format!("{report:?}").into()) }
 }
 
 fn source(url: &str) -> Result<Arc<dyn Source>> {

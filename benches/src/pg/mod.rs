@@ -1,4 +1,4 @@
-//! PostgreSQL, beside its peers: workloads A, B1 and B2.
+//! PostgreSQL, beside its peers: workloads A, B1 and B2, and a verification.
 
 mod apply;
 mod copy;
@@ -7,6 +7,7 @@ mod huge;
 mod load;
 #[cfg(feature = "pg_peers")]
 pub mod peers;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -30,7 +31,7 @@ pub struct Plan {
     /// Changes of the logs B1 and B2.
     #[arg(long, default_value_t = 1_000_000)]
     changes: u64,
-    /// Rows of the table that is copied.
+    /// Rows of the table that is copied, and of the one that is compared.
     #[arg(long, default_value_t = 5_000_000)]
     rows: u64,
     /// The servers' major version.
@@ -54,6 +55,8 @@ enum What {
     Apply,
     /// One transaction of B1's table, sent while it runs or behind its commit.
     Huge,
+    /// A narrow table of both sides, compared.
+    Verify,
 }
 
 /// Measures.
@@ -69,6 +72,7 @@ pub async fn run(plan: &Plan) -> Result<()> {
         let measured = match part {
             What::Copy => vec![copy::run(plan).await?],
             What::Huge => vec![huge::run(plan).await?],
+            What::Verify => vec![verify::run(plan).await?],
             What::Drain => {
                 vec![drain::run(plan, Load::Thousands).await?, drain::run(plan, Load::TpcB).await?]
             }

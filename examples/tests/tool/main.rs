@@ -9,3 +9,4 @@ mod fro;
 mod life;
 mod refusals;
 mod rights;
+mod verify;

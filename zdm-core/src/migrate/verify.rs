@@ -23,7 +23,7 @@ impl Migration {
     /// # Errors
     /// `Conflict` before the target is a whole copy; `NotFound` when no table
     /// matches, or the target lacks one; `Config` when repairs are asked for
-    /// and no stream is applied in this process; `Cancelled`; others when a
+    /// and the run is not under way in this process; `Cancelled`; others when a
     /// side fails and no retry could help.
     pub async fn verify(
         &self,
@@ -42,8 +42,8 @@ impl Migration {
             .with("run", run)
             .during("verify"));
         }
-        let streaming = plan.durable.is_streaming();
-        if options.repair && (!streaming || phase != Some(Phase::Following)) {
+        let running = plan.durable.is_running();
+        if options.repair && (!running || phase != Some(Phase::Following)) {
             return Err(Error::new(
                 ErrorKind::Config,
                 "only the process that follows a run can repair its target: start the run here first, and before \
@@ -65,7 +65,7 @@ impl Migration {
             target_schema: &target,
             stages: &plan.stages,
             checkpoint: &plan.checkpoint,
-            follower: streaming.then(|| Arc::clone(plan) as Arc<dyn Follower>),
+            follower: running.then(|| Arc::clone(plan) as Arc<dyn Follower>),
             repairs,
             throttle: &plan.throttle,
             retry: &plan.options.retry,

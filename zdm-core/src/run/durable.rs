@@ -70,7 +70,7 @@ impl Durable {
             position: watch::Sender::new(None),
             hurry: watch::Sender::new(0),
             stream: watch::Sender::new(None),
-            ended: watch::Sender::new(false),
+            ended: watch::Sender::new(true),
             turn: Turn::new(),
             rate: Arc::default(),
             repairs: Repairs::new(),
@@ -93,9 +93,10 @@ impl Durable {
         &self.repairs
     }
 
-    /// Whether this process applies a stream at the moment.
-    pub(crate) fn is_streaming(&self) -> bool {
-        self.stream.borrow().is_some()
+    /// Whether the run is under way in this process, though its stream may be
+    /// connecting again at the moment.
+    pub(crate) fn is_running(&self) -> bool {
+        !*self.ended.borrow()
     }
 
     /// Whose turn it is at the target.

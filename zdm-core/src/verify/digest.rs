@@ -60,7 +60,6 @@ impl Buckets {
     #[inline]
     pub(super) fn of(&self, key: u128) -> usize {
         // OK to cut: the count is a power of two that fits the low bits.
-        #[expect(clippy::cast_possible_truncation)]
         let low = key as usize;
         low & (self.0.len() - 1)
     }
@@ -109,7 +108,6 @@ impl Chosen {
     #[inline]
     pub(super) fn has(&self, key: u128) -> bool {
         // OK to cut: as in `Buckets::of`, with as many buckets.
-        #[expect(clippy::cast_possible_truncation)]
         let low = key as usize;
         self.0[low & (self.0.len() - 1)]
     }

@@ -62,10 +62,11 @@ impl Passing {
             }
             match follower {
                 // It makes a position durable at once that is waited for.
-                Some(follower) => match timeout(patience, follower.applied_past(goal)).await {
-                    Ok(passed) => return passed.map(|()| true),
-                    Err(_) => {}
-                },
+                Some(follower) => {
+                    if let Ok(passed) = timeout(patience, follower.applied_past(goal)).await {
+                        return passed.map(|()| true);
+                    }
+                }
                 None => sleep(LOOK).await,
             }
         }

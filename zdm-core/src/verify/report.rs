@@ -48,6 +48,7 @@ pub enum Repair {
 #[non_exhaustive]
 pub struct Difference {
     /// The table, by its name at the target.
+    #[serde(with = "name")]
     pub table: TableName,
     /// The row's key: each column, by its name at the target, and its value.
     /// A row of a table with no key is known by all its columns.
@@ -62,6 +63,21 @@ pub struct Difference {
     /// What became of it, where repairs were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repair: Option<Repair>,
+}
+
+/// A table's name as one text: `public.orders`.
+mod name {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    use crate::schema::TableName;
+
+    pub(super) fn serialize<S: Serializer>(name: &TableName, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(name)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<TableName, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
 }
 
 /// For people: `public.orders id=7: changed amount, note`.

@@ -135,7 +135,8 @@ async fn write(old: MemoryDatabase, stop: CancellationToken) {
         let mut transaction = old.begin();
         let id = fastrand::i64(100..300);
         let (was, is) = (Value::Int(id), fastrand::u32(..).to_string());
-        if !transaction.update(&t, &[was.clone()], |row| row[1] = Value::from(is)).await.unwrap() {
+        if !transaction.update(&t, std::slice::from_ref(&was), |row| row[1] = Value::from(is)).await.unwrap()
+        {
             transaction.insert(&t, row(id, "again")).await.unwrap();
         } else if id % 3 == 0 {
             transaction.delete(&t, &[was]).await.unwrap();

@@ -149,7 +149,7 @@ mod tests {
     fn conditions_are_written_out() {
         let range = Range::above(vec!["1".to_owned(), "2".to_owned()]);
         assert_eq!(range.condition(&key(&["a", "b"])).unwrap(), "(t.`a` > 1 OR (t.`a` = 1 AND t.`b` > 2))");
-        let upto = Range { above: None, upto: Some(vec!["1".to_owned()]) };
+        let upto = Range { above: None, upto: Some(vec!["1".to_owned()]), written: false };
         assert_eq!(upto.condition(&key(&["a"])).unwrap(), "t.`a` <= 1");
         assert_eq!(Range::default().condition(&key(&["a"])).unwrap(), "TRUE");
         assert_eq!(range.condition(&key(&["a"])).unwrap_err().kind(), ErrorKind::SchemaChanged);
