@@ -106,7 +106,10 @@ async fn the_bounds_of_disk_and_memory_hold_and_say_what_to_do() {
         assert!(spool.memory() <= 1200 && spool.disk() <= 4000);
         if let Err(error) = spool.settle().await {
             assert_eq!(error.kind(), ErrorKind::Config);
-            assert!(!error.is_retryable() && error.to_string().contains("raise `spool.disk`"), "{error}");
+            assert!(
+                !error.is_retryable() && error.to_string().contains("raise the bound (`spool.disk`)"),
+                "{error}"
+            );
             break;
         }
     }
