@@ -1,6 +1,7 @@
 //! The workloads: sysbench's table, and what is done to it.
 
 use bytes::Bytes;
+use clap::ValueEnum;
 use zdm_servers::mysql::{Flavor, MySql, MySqlOptions, Origin};
 
 use crate::Result;
@@ -17,7 +18,7 @@ const SMALL: u64 = 4;
 pub const CHANGES: &str = "CALL bench.changes()";
 
 /// What is done to the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Load {
     /// Transactions of a thousand changes, by statements of a hundred rows.
     Large,

@@ -67,8 +67,7 @@ pub enum Server {
 impl Server {
     /// Starts a MySQL or MariaDB of these options.
     pub async fn start(options: MySqlOptions) -> Self {
-        // Only processes are killed here, never the machine.
-        Self::MySql(MySql::start(options.durable(false)).await.unwrap())
+        Self::MySql(MySql::start(options).await.unwrap())
     }
 
     /// Makes an empty database.

@@ -4,6 +4,7 @@
 //! with the statement that mends it. Nothing is changed, and a right that we
 //! lack to look at something is a finding too.
 
+mod durable;
 mod entered;
 mod grants;
 mod left;

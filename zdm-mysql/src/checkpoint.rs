@@ -17,8 +17,9 @@
 //! chunk writers would queue for it.
 //!
 //! What it cannot do: ask for a durable commit. `innodb_flush_log_at_trx_commit`
-//! is the server's, not the session's, so the assessment of a target says
-//! where it is not 1.
+//! is the server's, not the session's. While a run follows, the assessment of
+//! a target warns where it is not 1: a crash takes rows and progress back
+//! together. A cutover is refused there.
 
 mod progress;
 mod rows;

@@ -1,6 +1,7 @@
 //! Sessions for SQL, through `mysql_async`, settled so that values look the
 //! same in each of them whatever the server's own settings are.
 
+pub(crate) mod durable;
 pub(crate) mod quote;
 mod server;
 pub(crate) mod threads;

@@ -44,7 +44,7 @@ use zdm_core::schema::Schema;
 pub(crate) use self::seal::{is_trigger_of_ours, triggers_of};
 use self::taking::Taking;
 use crate::config::MySqlConfig;
-use crate::connect::Control;
+use crate::connect::{Control, durable};
 use crate::error::OrMy;
 
 /// The fence of one MySQL or MariaDB server. Each call opens the sessions
@@ -63,6 +63,18 @@ impl MySqlFence {
     async fn session(&self) -> Result<Control> {
         Control::holding(&self.config, "fence").await
     }
+}
+
+/// Makes all that this server has committed outlast a crash of it.
+///
+/// # Errors
+/// `Config` where the server's settings do not let it.
+pub(crate) async fn settle(session: &mut Control, ours: &str, run: &RunName) -> Result<()> {
+    durable::check(session, "sink.prepare").await?;
+    // Its log is flushed in order: with what is committed now goes all that
+    // was committed before, whatever the settings were then.
+    seal::make(session, ours).await?;
+    seal::mark(session, ours, run).await
 }
 
 #[async_trait]

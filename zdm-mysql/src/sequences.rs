@@ -16,8 +16,8 @@ use zdm_core::schema::{Schema, Sequence, TableName};
 use zdm_core::{Error, ErrorKind, Result};
 
 use crate::config::MySqlConfig;
-use crate::connect::Control;
 use crate::connect::quote::{quote_ident, quote_literal, quote_table};
+use crate::connect::{Control, durable};
 use crate::error::OrMy;
 use crate::schema::Cells;
 
@@ -71,6 +71,7 @@ impl Sequences for MySqlSequences {
     async fn set(&self, schema: &Schema, values: &[SequenceValue], margin: u32) -> Result<()> {
         let mut control = Control::connect(&self.config, "sequences").await?;
         let given: HashMap<&TableName, &SequenceValue> = values.iter().map(|v| (&v.name, v)).collect();
+        durable::check(&mut control, "sequences.set").await?;
         for sequence in &schema.sequences {
             let Some(value) = given.get(&sequence.name) else { continue };
             let live = live(&mut control, schema, sequence).await?;

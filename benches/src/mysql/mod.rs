@@ -13,6 +13,7 @@ use tokio::process::Command;
 use zdm_servers::mysql::Flavor;
 
 use crate::Result;
+use crate::log::Load;
 use crate::measure::of_server;
 use crate::report::{Part, conclude};
 
@@ -33,6 +34,9 @@ pub struct Plan {
     /// Whose servers `apply` is measured with; both where none is named.
     #[arg(long, value_name = "WHOSE")]
     server: Vec<Whose>,
+    /// Which backlogs `apply` is measured with; both where none is named.
+    #[arg(long, value_name = "LOAD")]
+    load: Vec<Load>,
     /// Ends well also where a wanted figure is missed.
     #[arg(long)]
     report_only: bool,
@@ -60,6 +64,10 @@ enum Whose {
 }
 
 impl Plan {
+    fn loads(&self) -> &[Load] {
+        if self.load.is_empty() { Load::value_variants() } else { &self.load }
+    }
+
     fn flavors(&self) -> Vec<Flavor> {
         let named = if self.server.is_empty() { Whose::value_variants() } else { &self.server };
         let flavors = named.iter().map(|whose| match whose {

@@ -14,7 +14,7 @@ static SERVERS: [OnceCell<MySql>; 2] = [const { OnceCell::const_new() }; 2];
 /// MariaDB and MySQL.
 pub(crate) async fn servers() -> [MySql; 2] {
     let start = async |at: usize, options: MySqlOptions| {
-        SERVERS[at].get_or_init(async || MySql::start(options.durable(false)).await.unwrap()).await.clone()
+        SERVERS[at].get_or_init(async || MySql::start(options).await.unwrap()).await.clone()
     };
     let mariadb = start(0, MySqlOptions::mariadb().version("10.11")).await;
     [mariadb, start(1, MySqlOptions::mysql().version("9")).await]

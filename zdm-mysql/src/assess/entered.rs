@@ -4,12 +4,14 @@
 use zdm_core::Result;
 use zdm_core::connect::{Finding, ORPHANS, Severity};
 
-use super::{Look, grants, target};
+use super::{Look, durable, grants, target};
 use crate::sink::prepare;
 
 pub(super) async fn assess(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
     target::writable(look, findings);
     grants::target(look, findings);
+    let takes = "a crash could take back rows after the switch, when no source sends them again";
+    durable::assess(look, Severity::Blocker, |_| takes, findings);
     let schema = look.schema;
     for orphan in prepare::orphans(&mut look.control, schema, 1).await? {
         let message = format!(

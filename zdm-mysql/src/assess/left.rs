@@ -15,7 +15,7 @@ use mysql_async::prelude::Queryable;
 use zdm_core::Result;
 use zdm_core::connect::{Finding, Severity};
 
-use super::{Look, grants, server, topology};
+use super::{Look, durable, grants, server, topology};
 use crate::connect::quote::quote_literal;
 use crate::connect::threads::is_about_a_text;
 use crate::error::OrMy;
@@ -28,6 +28,8 @@ const DECIDED: Duration = Duration::from_secs(1);
 pub(super) async fn assess(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> Result<()> {
     topology::assess(look, findings).await?;
     grants::left(look, findings);
+    let takes = "a crash could take back the seal and the record of the switch, and both sides would be open";
+    durable::assess(look, Severity::Blocker, |_| takes, findings);
     transactions(look, findings).await?;
     undecided(look, findings).await
 }

@@ -7,7 +7,7 @@ use mysql_async::prelude::Queryable;
 use zdm_core::Result;
 use zdm_core::connect::{Finding, Severity};
 
-use super::Look;
+use super::{Look, durable};
 use crate::config::MySqlConfig;
 use crate::connect::threads::{appliers, is_about_a_text};
 use crate::error::OrMy;
@@ -39,18 +39,13 @@ fn settings(look: &Look<'_>, findings: &mut Vec<Finding>) {
             .remedy("SET GLOBAL server_id = 1, and write it into the option file"),
         );
     }
-    for (name, what) in [
-        ("sync_binlog", "a crash of its host may take back what the run has copied and read already"),
-        ("innodb_flush_log_at_trx_commit", "a crash may leave its tables behind its own log"),
-    ] {
-        let value = look.setting(name);
-        if !value.is_empty() && value != "1" {
-            findings.push(
-                Finding::new(Severity::Warning, name, "server", format!("{name} is {value}: {what}"))
-                    .remedy(format!("SET GLOBAL {name} = 1, for the time of the run")),
-            );
+    let takes = |name: &str| match name {
+        "sync_binlog" => {
+            "a crash of its host may take back what the run has copied and read already; a cutover is refused"
         }
-    }
+        _ => "a crash may leave its tables behind its own log; a cutover is refused",
+    };
+    durable::assess(look, Severity::Warning, takes, findings);
     let case = look.setting("lower_case_table_names");
     if !case.is_empty() && case != "0" {
         findings.push(Finding::new(

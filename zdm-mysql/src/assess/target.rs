@@ -10,7 +10,7 @@ use zdm_core::Result;
 use zdm_core::connect::{Finding, Severity};
 use zdm_core::schema::{DataType, Key};
 
-use super::{Look, grants, topology};
+use super::{Look, durable, grants, topology};
 use crate::connect::quote::quote_literal;
 use crate::error::{OrMy, code};
 
@@ -21,7 +21,9 @@ pub(super) async fn assess(look: &mut Look<'_>, findings: &mut Vec<Finding>) -> 
     writable(look, findings);
     topology::assess(look, findings).await?;
     grants::target(look, findings);
-    durability(look, findings);
+    let takes = "a crash of its host may take back what was committed, and a source that was told of it may not have \
+                 it any more; the run would have to start anew, and a cutover is refused";
+    durable::assess(look, Severity::Warning, |_| takes, findings);
     log(look, findings);
     statements(look, findings);
     names(look, findings);
@@ -48,22 +50,6 @@ pub(super) fn writable(look: &Look<'_>, findings: &mut Vec<Finding>) {
         let message =
             "the server was made read-only: it takes our writes, and will not take the application's";
         tell(Severity::Warning, "read_only", message, mend);
-    }
-}
-
-/// What a crash may take back.
-fn durability(look: &Look<'_>, findings: &mut Vec<Finding>) {
-    for name in ["innodb_flush_log_at_trx_commit", "sync_binlog"] {
-        let value = look.setting(name);
-        if value.is_empty() || value == "1" || (name == "sync_binlog" && !look.is_on("log_bin")) {
-            continue;
-        }
-        let message = format!(
-            "{name} is {value}: a crash of its host may take back what was committed, and a source that was told of \
-             it may not have it any more; the run would have to start anew"
-        );
-        let remedy = format!("SET GLOBAL {name} = 1, for the time of the run");
-        findings.push(Finding::new(Severity::Warning, name, "server", message).remedy(remedy));
     }
 }
 

@@ -18,8 +18,8 @@ use zdm_core::{Error, ErrorKind, Position, Result};
 use super::taking::Taking;
 use super::{record, seal};
 use crate::changes::start;
-use crate::connect::Control;
 use crate::connect::quote::{quote_literal, quote_table};
+use crate::connect::{Control, durable};
 use crate::error::{OrMy, protocol};
 use crate::position::{Coordinates, Point};
 
@@ -134,12 +134,8 @@ impl Hold for MySqlHold {
         self.stands(&mut sessions.hold, marker).await?;
         // A commit of its own, so that the log is sure to move past it; every
         // write before the hold has committed before it.
-        let write = format!(
-            "INSERT INTO {} (`run`, `number`) VALUES (?, 1) ON DUPLICATE KEY UPDATE `number` = `number` + 1",
-            quote_table(&self.ours, "marker")
-        );
         let beside = &mut sessions.beside;
-        beside.exec_drop(write, (self.run.as_str(),)).await.during(marker)?;
+        seal::mark(beside, &self.ours, &self.run).await?;
         let server: Option<u32> = beside.query_first("SELECT @@server_id").await.during(marker)?;
         let server = server.ok_or_else(|| protocol("the server did not tell its id"))?;
         let point = start::end_of_log(beside).await?;
@@ -162,6 +158,8 @@ impl Hold for MySqlHold {
         let session = &mut sessions.hold;
         // A deadlock or a timeout may have rolled us back without a word.
         self.stands(session, during).await?;
+        // A setting may have changed since the assessment.
+        durable::check(session, during).await?;
         let reason = format!("its data moved to {} (zdm run {})", new.target, self.run);
         let (ours, run) = (self.ours.as_str(), &self.run);
         record::swap(session, ours, run, Some(old), Some(new)).await.map_err(undone)?;

@@ -103,6 +103,15 @@ pub(super) async fn make(session: &mut Control, ours: &str) -> Result<()> {
     session.query_drop(marker).await.during(make)
 }
 
+/// Commits something, behind all that has committed before.
+pub(super) async fn mark(session: &mut Control, ours: &str, run: &RunName) -> Result<()> {
+    let write = format!(
+        "INSERT INTO {} (`run`, `number`) VALUES (?, 1) ON DUPLICATE KEY UPDATE `number` = `number` + 1",
+        quote_table(ours, "marker")
+    );
+    session.exec_drop(write, (run.as_str(),)).await.during("fence.marker")
+}
+
 /// The databases that a schema's tables are in, sorted: the rows of its seal.
 pub(super) fn sides(schema: &Schema) -> Vec<&str> {
     let mut sides: Vec<&str> = schema.tables.iter().map(|table| table.name.schema.as_str()).collect();
@@ -252,21 +261,24 @@ fn definition(ours: &str, run: &RunName, table: &TableName, event: &str, name: &
         quote_table(&table.schema, name),
         quote_table(&table.schema, &table.name)
     );
-    // MESSAGE_TEXT takes 128 characters. 1290 is what a server that was made
-    // read-only says, and what applications know.
+    // Nothing is declared: for each row that a trigger is asked about, the
+    // servers make its variables, and whether it comes to them or not. So it
+    // is a variable of the session's. MESSAGE_TEXT takes 128 characters. 1290
+    // is what a server that was made read-only says, and what applications
+    // know.
+    let seen = "SELECT IF(`sealed`, `reason`, NULL) INTO @zdm_reason";
     let _ = write!(
         sql,
         "BEGIN \
-           DECLARE zdm_sealed tinyint DEFAULT 0; \
-           DECLARE zdm_reason varchar(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT ''; \
            IF NOT (@zdm_run <=> {run}) THEN \
-             SELECT `sealed`, `reason` INTO zdm_sealed, zdm_reason {look}; \
-             IF NOT zdm_sealed THEN \
-               SELECT `sealed`, `reason` INTO zdm_sealed, zdm_reason {look} LOCK IN SHARE MODE; \
+             SET @zdm_reason = NULL; \
+             {seen} {look}; \
+             IF @zdm_reason IS NULL THEN \
+               {seen} {look} LOCK IN SHARE MODE; \
              END IF; \
-             IF zdm_sealed THEN \
-               SET zdm_reason = LEFT(CONCAT({sealed}, zdm_reason), 128); \
-               SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = zdm_reason; \
+             IF @zdm_reason IS NOT NULL THEN \
+               SET @zdm_reason = LEFT(CONCAT({sealed}, @zdm_reason), 128); \
+               SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = @zdm_reason; \
              END IF; \
            END IF; \
          END",

@@ -66,6 +66,7 @@ impl Apply {
 
     async fn rows(&mut self, work: Work<'_>) -> Result<()> {
         let shape = self.shape(work.table());
+        self.session.begin_in(&shape.table.name.schema).await.map_err(|error| shape.named(error))?;
         match work {
             Work::Keyed(work) => {
                 let rereads = self.options.reread.is_some();
@@ -104,9 +105,9 @@ impl Apply {
 
     /// By DELETE: a TRUNCATE would commit what is open.
     async fn truncate(&mut self, tables: &[Arc<Table>]) -> Result<()> {
-        self.session.begin().await?;
         for table in tables {
             let shape = self.shape(table);
+            self.session.begin_in(&table.name.schema).await?;
             let delete = format!("DELETE FROM {}", shape.name);
             let done = self.session.query_drop(delete).await.during("sink.truncate");
             done.map_err(|error| shape.named(error))?;

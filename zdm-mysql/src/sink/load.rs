@@ -66,6 +66,7 @@ impl Load {
     async fn rows(&mut self, batch: &Batch, run: &Run) -> Result<()> {
         if !self.into.as_ref().is_some_and(|(shape, _)| Arc::ptr_eq(&shape.table, &run.table)) {
             self.finish().await?;
+            self.session.begin_in(&run.table.name.schema).await?;
             self.into = Some(self.way(&run.table));
         }
         let Some((shape, way)) = &mut self.into else { return Ok(()) };

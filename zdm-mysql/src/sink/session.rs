@@ -11,7 +11,7 @@ use zdm_core::{ErrorKind, Result};
 use crate::checkpoint::advance;
 use crate::config::MySqlConfig;
 use crate::connect::Control;
-use crate::connect::quote::quote_literal;
+use crate::connect::quote::{quote_ident, quote_literal};
 use crate::error::OrMy;
 
 /// The server ends a session that is silent for a minute. After so long a
@@ -28,6 +28,8 @@ pub(super) struct Session {
     purpose: &'static str,
     open: bool,
     used: Instant,
+    /// The session's default database, where it has been named.
+    database: Option<String>,
     /// Whether the server takes LOAD DATA LOCAL.
     pub(super) infile: bool,
     /// How many bytes a statement of many rows may have.
@@ -49,6 +51,7 @@ impl Session {
             purpose,
             open: false,
             used: Instant::now(),
+            database: None,
             infile,
             packet,
         })
@@ -65,6 +68,18 @@ impl Session {
         }
         self.query_drop("START TRANSACTION").await.during("sink.begin")?;
         self.open = true;
+        Ok(())
+    }
+
+    /// Begins a transaction, unless one is open, and makes the database of the
+    /// tables that come next the session's own: else the servers change to it
+    /// and back for each row that a trigger of theirs is asked about.
+    pub(super) async fn begin_in(&mut self, database: &str) -> Result<()> {
+        self.begin().await?;
+        if self.database.as_deref() != Some(database) {
+            self.query_drop(format!("USE {}", quote_ident(database))).await.during("sink.begin")?;
+            self.database = Some(database.to_owned());
+        }
         Ok(())
     }
 

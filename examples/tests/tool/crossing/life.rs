@@ -141,7 +141,7 @@ async fn a_mapping_chooses_names_and_types() {
 /// another name all the same.
 #[tokio::test]
 async fn a_database_gets_the_name_that_the_target_url_has() {
-    let options = MySqlOptions::mariadb().version("10.11").durable(false);
+    let options = MySqlOptions::mariadb().version("10.11");
     let server = MySql::start(options.setting("log_bin_trust_function_creators", 1)).await.unwrap();
     let source = servers().await.mariadb.create_database("my_old_name").await.unwrap();
     source.execute(MY_SHOP).await.unwrap();

@@ -41,6 +41,7 @@ use crate::config::MySqlConfig;
 use crate::connect::quote::{quote_literal, quote_table};
 use crate::connect::{Control, Server};
 use crate::error::OrMy;
+use crate::fence;
 
 const DURING: &str = "sink.prepare";
 
@@ -71,6 +72,9 @@ pub(super) async fn prepare(config: &MySqlConfig, run: &RunName, schema: &Schema
     }
     if step >= Step::Ready {
         ready::make(&mut work).await?;
+        // The commit point of a cutover is in the source, and knows nothing of
+        // a crash of the target.
+        fence::settle(&mut work.control, work.ours, run).await?;
     }
     if step >= Step::Validated {
         ready::validate(&mut work).await?;
