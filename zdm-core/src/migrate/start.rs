@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::cutover::{CutoverOptions, Recover, Recovered, recover};
+use super::leg::Leg;
 use super::{Plan, shapes};
 use crate::connect::{Phase, Record, Severity, Snapshot, State, Step};
 use crate::gate::NoGate;
@@ -29,11 +30,16 @@ impl Plan {
     /// Raises the epoch of a run that is there, or creates it and prepares
     /// both sides. In the end the run is in phase `Copying` or later.
     pub(super) async fn begin(&self) -> Result<Start> {
-        let leg = self.due().await?;
+        let there = self.checkpoint.load(&self.options.run).await?;
+        // What the target does not know has never been switched, nor back.
+        let leg = match there {
+            None if !self.options.run.leads_back() => Leg { number: 1, from: None },
+            _ => self.due().await?,
+        };
         if leg.from.is_some() {
             self.take_over().await?;
         }
-        let known = match self.checkpoint.load(&self.options.run).await? {
+        let known = match there {
             Some(_) => Some(self.checkpoint.raise(&self.options.run).await?),
             None => None,
         };

@@ -240,3 +240,59 @@ impl std::fmt::Debug for Repairs {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::change::{BatchBuilder, Value};
+    use crate::schema::{Column, DataType, Key, Table};
+
+    fn row(table: &Arc<Table>, id: i64) -> Batch {
+        let mut batch = BatchBuilder::new();
+        batch.insert(table, [Value::Int(id).into()]).unwrap();
+        batch.finish()
+    }
+
+    /// Neither a row that the stream has changed since it was read is written,
+    /// nor another one of the same repair.
+    #[tokio::test]
+    async fn a_key_that_changes_behind_its_read_is_not_repaired() {
+        let columns = vec![Column::new("id", DataType::integer(64)).not_null()];
+        let name = TableName::new("public", "t");
+        let table =
+            Arc::new(Table::new(crate::Engine::new("e"), name.clone(), columns, Key::Columns(vec![0])));
+        let key_of = || -> Box<KeyOf> {
+            Box::new(|image| Ok(u128::try_from(image.cell(0).value()?.as_i64().unwrap()).unwrap()))
+        };
+        let repairs = Repairs::new();
+        let mut mending = repairs.mending().await;
+        repairs.note(&row(&table, 1));
+        let watching = repairs.watch(name.clone(), [1, 2], key_of());
+        repairs.note(&row(&table, 3));
+        let mut asked = Box::pin(watching.repair(row(&table, 1)));
+        assert!((&mut asked).now_or_never().is_none(), "it waits for a boundary");
+        let due = mending.due().expect("what was handed over before, and other keys, are in nobody's way");
+        assert_eq!(due.rows.row_count(), 1);
+        due.done();
+        assert_eq!(asked.await.unwrap(), Vec::<u128>::new());
+
+        let mut asked = Box::pin(watching.repair(row(&table, 1)));
+        assert!((&mut asked).now_or_never().is_none());
+        repairs.note(&row(&table, 2));
+        assert!(mending.due().is_none(), "a change of one of its keys came first");
+        assert_eq!(asked.await.unwrap(), [2]);
+
+        let watching = repairs.watch(name, [1, 2], key_of());
+        let mut truncate = BatchBuilder::new();
+        truncate.truncate(vec![Arc::clone(&table)]);
+        repairs.note(&truncate.finish());
+        let mut asked = Box::pin(watching.repair(row(&table, 1)));
+        assert!((&mut asked).now_or_never().is_none());
+        assert!(mending.due().is_none(), "a TRUNCATE changes every key");
+        assert_eq!(asked.await.unwrap().len(), 2);
+    }
+}
