@@ -37,8 +37,9 @@
 //! | part | what is done | beside |
 //! |---|---|---|
 //! | `copy` | A: the initial copy of `pgbench_accounts`, with its key | `psql` pipes with binary COPY, one and two; `pgcopydb` (Debian's package); `CREATE SUBSCRIPTION`; each with the key made behind it |
-//! | `drain` | B1, B2: a backlog read and decoded, to nowhere | `pg_recvlogical` into `/dev/null` |
+//! | `drain` | B1, B2: a backlog read and decoded, to nowhere | `pg_recvlogical` into `/dev/null`; raw, `pgwire-replication` and `pg_walstream` (feature `pg_peers`) |
 //! | `apply` | B1, B2: the same backlog applied, durably | the server's own subscription |
+//! | `huge` | one transaction of B1's table, read while it runs: the time from its commit to its last change | the same with `streaming=off` |
 //!
 //! B1 has transactions of a thousand changes on a table of eight columns, B2
 //! the transactions of `pgbench`.
