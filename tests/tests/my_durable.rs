@@ -94,6 +94,8 @@ async fn a_switch_is_refused_that_a_crash_of_the_source_could_take_back() {
             epoch: Epoch(7),
             target: "db2/shop".to_owned(),
             position: None,
+            leg: 1,
+            back: None,
             lease_until: 1,
         };
         let position = Some(Position::new(Engine::new("mysql"), "1-1-1"));
