@@ -273,3 +273,24 @@ async fn a_large_transaction_that_is_taken_back_is_read_again_without_it() {
         assert!(rows.len() == 200_003 && rows == stored(&shop).await, "{version}: {} rows", rows.len());
     }
 }
+
+/// Since 11.7 MariaDB makes a transaction that is large enough a file of its
+/// log, as it lay on disk before its commit.
+#[tokio::test]
+async fn a_transaction_that_becomes_a_file_of_the_log_comes_through() {
+    let options = MySqlOptions::mariadb().version("11.8").setting("binlog_large_commit_threshold", "10M");
+    let server = MySql::start(options.database("shop")).await.unwrap();
+    let shop = server.database("shop");
+    shop.execute("CREATE TABLE t (id INT PRIMARY KEY, v LONGTEXT) ENGINE=InnoDB").await.unwrap();
+    let start = here(&server).await;
+    let many = "INSERT INTO t SELECT seq, REPEAT('x', 1000000) FROM seq_1_to_6";
+    let more = "INSERT INTO t SELECT seq, REPEAT('y', 1000000) FROM seq_7_to_12";
+    let files = async || server.query("SHOW BINARY LOGS").await.unwrap().len();
+    let before = files().await;
+    session(&shop, &format!("INSERT INTO t VALUES (0, 'a'); BEGIN; {many}; SAVEPOINT s; {more}; COMMIT")).await;
+    assert_eq!(files().await, before + 1, "it is a file of its own");
+    session(&shop, "DELETE FROM t WHERE id = 3").await;
+    let (ids, _) = crate::fixture::read(&server, &["t"], &start).await.unwrap();
+    let all: Vec<String> = (0..=12).chain([3]).map(|id| id.to_string()).collect();
+    assert_eq!(ids, all);
+}
