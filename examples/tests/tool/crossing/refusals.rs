@@ -130,7 +130,7 @@ async fn a_server_that_cannot_be_read_from_says_why() {
     };
     case.zdm(&["migrate"]).await.fails(&["no binary log", "log_bin", "restart"]);
 
-    let server = MySql::start(MySqlOptions::mariadb().version("10.11").durable(false)).await.unwrap();
+    let server = MySql::start(MySqlOptions::mariadb().version("10.11")).await.unwrap();
     let source = server.create_database("my_unreadable").await.unwrap();
     source.execute(MY_SHOP).await.unwrap();
     case.source = Database::MySql(source);
