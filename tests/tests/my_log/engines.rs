@@ -287,7 +287,8 @@ async fn a_transaction_that_becomes_a_file_of_the_log_comes_through() {
     let more = "INSERT INTO t SELECT seq, REPEAT('y', 1000000) FROM seq_7_to_12";
     let files = async || server.query("SHOW BINARY LOGS").await.unwrap().len();
     let before = files().await;
-    session(&shop, &format!("INSERT INTO t VALUES (0, 'a'); BEGIN; {many}; SAVEPOINT s; {more}; COMMIT")).await;
+    session(&shop, &format!("INSERT INTO t VALUES (0, 'a'); BEGIN; {many}; SAVEPOINT s; {more}; COMMIT"))
+        .await;
     assert_eq!(files().await, before + 1, "it is a file of its own");
     session(&shop, "DELETE FROM t WHERE id = 3").await;
     let (ids, _) = crate::fixture::read(&server, &["t"], &start).await.unwrap();

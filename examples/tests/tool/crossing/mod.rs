@@ -37,8 +37,7 @@ async fn servers() -> &'static Servers {
     SERVERS
         .get_or_init(|| async {
             // Without it nobody but SUPER makes a trigger beside a binary log.
-            let my =
-                |options: MySqlOptions| options.setting("log_bin_trust_function_creators", 1);
+            let my = |options: MySqlOptions| options.setting("log_bin_trust_function_creators", 1);
             let (postgres, mysql, mariadb) = tokio::join!(
                 Postgres::start(PgOptions::new()),
                 MySql::start(my(MySqlOptions::mysql().version("9"))),
