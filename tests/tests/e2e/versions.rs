@@ -39,7 +39,7 @@ async fn a_mariadb_moves_to_a_newer_version_and_from_there_to_the_old_one() {
     let (route, load) = application_with("versions", &old, &new, 2, light).await;
     moved(&route, load).await;
     // The application goes on there, and its database moves on.
-    let back = route.on("versions_back", &old_again).await;
+    let back = route.on("versions_on", &old_again).await;
     let checked = "DELETE FROM ledger; DELETE FROM account WHERE slot = -7777777";
     back.source.execute(checked).await.unwrap();
     let seed = variable("ZDM_TEST_SEED", 1) + 1;
