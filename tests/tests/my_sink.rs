@@ -212,7 +212,7 @@ fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 
 /// `ZDM_TEST_CLAUSE=moved` runs the clauses whose names contain that.
 async fn keeps_the_contract(options: MySqlOptions) {
-    let pool = Pool { options: options.durable(false), idle: Arc::default() };
+    let pool = Pool { options, idle: Arc::default() };
     match std::env::var("ZDM_TEST_CLAUSE") {
         Ok(clause) => conformance::matching(&pool, &clause).await.assert(),
         Err(_) => {
@@ -251,7 +251,7 @@ fn fields(id: i64, code: i64) -> Vec<Field<'static>> {
 /// has a TRUNCATE that can be rolled back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn updates_swap_unique_values_and_a_truncate_waits_for_its_commit() {
-    let options = MySqlOptions::mariadb().version("10.11").durable(false);
+    let options = MySqlOptions::mariadb().version("10.11");
     let pool = Pool { options, idle: Arc::default() };
     let database = pool.database().await.unwrap();
     let sink = database.sink();
