@@ -206,9 +206,15 @@ async fn work(url: String, worker: u64, options: LoadOptions, shared: Arc<Shared
             Ok(()) => {}
             Err(Trouble::Refused(why)) => {
                 tracing::trace!(worker, number, why, "refused");
-                // One in two phases cannot be ended so; its session ends instead.
-                if session.run("ROLLBACK").await.is_err() {
-                    continue;
+                match session.run("ROLLBACK").await {
+                    Ok(()) => {}
+                    // A server that goes says so first.
+                    Err(Trouble::Lost) => {
+                        shared.lost.fetch_add(1, Ordering::Relaxed);
+                        continue;
+                    }
+                    // One in two phases cannot be ended so; its session ends instead.
+                    Err(Trouble::Refused(_)) => continue,
                 }
             }
             Err(Trouble::Lost) => {
