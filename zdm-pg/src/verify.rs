@@ -20,7 +20,7 @@ use crate::snapshot::order::KeyOrder;
 use crate::snapshot::pool::Pool;
 use crate::snapshot::range::Range;
 use crate::snapshot::reread::{condition, shown};
-use crate::snapshot::rows::Rows;
+use crate::snapshot::rows::{Form, Rows};
 use crate::snapshot::{plan, point, read};
 use crate::types::{ENCODING, TEXT};
 
@@ -106,7 +106,7 @@ impl Reader for PgReader {
     ) -> Result<BoxStream<'static, Result<Batch>>> {
         let id = ChunkId { table: table.origin.name.clone(), number: 0 };
         let chunk = Chunk { id, table: Arc::clone(&table), bounds };
-        let parts = read::open(Arc::clone(&self.pool), chunk, budget, cancel).await;
+        let parts = read::open(Arc::clone(&self.pool), chunk, Form::Text, budget, cancel).await;
         let parts = parts.map_err(|e| about(e, &table, "verify.read"))?;
         let rows = parts.filter_map(move |part| {
             let rows = match part {
@@ -135,14 +135,14 @@ impl Reader for PgReader {
 
 /// In a moment of its own: one that is kept would be as old as its keeping.
 async fn look(pool: &Pool, table: &Arc<Table>, keys: &Batch) -> Result<Batch> {
-    let mut rows = Rows::new(Arc::clone(table));
+    let mut rows = Rows::new(Arc::clone(table), Form::Text);
     if keys.row_count() > 0 {
         let control = pool.take().await?;
         let moment = Moment::open(&control, table).await?;
         let order = KeyOrder::of(&control, table).await?.ok_or_else(|| {
             Error::new(ErrorKind::Unsupported, "rows of a table without a key are found by no key")
         })?;
-        let sql = moment.copy(table, &condition(&order, table, keys)?);
+        let sql = moment.copy(table, &condition(&order, table, keys)?, Form::Text);
         let mut copy = control.copied_rows(&sql, "verify.look").await?;
         while let Some(row) = copy.next("verify.look").await? {
             rows.push(row)?;

@@ -70,21 +70,28 @@ fn keys_swap_and_move_with_the_cells_that_the_log_left_out() {
 fn a_missing_row_is_read_again_only_while_catching_up() {
     test(async {
         let (mut case, t) = (case(PLAIN).await, plain());
-        let change = |log: &mut BatchBuilder| {
+        let stayed = |log: &mut BatchBuilder| {
             log.update(&t, Old::None, [n(1), n(1), SAME]).unwrap();
             log.update(&t, Old::None, [n(2), n(2), SAME]).unwrap();
             log.update(&t, Old::None, [n(3), n(3), s("whole")]).unwrap();
-            log.update(&t, key(4), [n(5), n(5), SAME]).unwrap();
         };
-        let error = case.apply(change).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
-        case.at.store(0, Ordering::Relaxed);
+        let moved = |log: &mut BatchBuilder| log.update(&t, key(4), [n(5), n(5), SAME]).unwrap();
+        for change in [&stayed as &dyn Fn(&mut BatchBuilder), &moved] {
+            let error = case.apply(change).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+            case.at.store(0, Ordering::Relaxed);
+        }
         // Row 4 of the target is another row than the one that moved to 5.
         case.database.execute("INSERT INTO t VALUES (4, 40, 'another')").await.unwrap();
         let rows = vec![(1, 11, "from the source"), (5, 55, "moved")];
         let source = Arc::new(Source { rows, asked: Mutex::default() });
         case.reread = Some(Arc::clone(&source) as Arc<dyn Reread>);
-        case.apply(change).await.unwrap();
+        case.apply(|log| {
+            stayed(log);
+            moved(log);
+        })
+        .await
+        .unwrap();
         case.expect("SELECT * FROM t ORDER BY id", &["1|11|from the source", "3|3|whole", "5|55|moved"])
             .await;
         let mut asked = source.asked.lock().unwrap().clone();

@@ -57,7 +57,8 @@ async fn ranges_cover_every_row_once() {
     );
     for (name, columns, make, _) in KEYS {
         let parted = if name == "parts" { "PARTITION BY RANGE (a)" } else { "" };
-        sql += &format!("CREATE TABLE {name} ({columns}) {parted};");
+        // With a column of no binary form that passes: keys are compared as text.
+        sql += &format!("CREATE TABLE {name} ({columns}, other inet) {parted};");
         if name == "parts" {
             sql += "CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (MINVALUE) TO (700);
                     CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (700) TO (MAXVALUE);";

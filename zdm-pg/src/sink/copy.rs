@@ -5,11 +5,11 @@ use std::pin::Pin;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::SinkExt as _;
 use tokio_postgres::{Client, CopyInSink};
-use zdm_core::Result;
 use zdm_core::change::{CellRef, Format};
+use zdm_core::{Error, ErrorKind, Result};
 
-use crate::error::OrPg;
-use crate::types::{ENCODING, TEXT, copy_escape, write_copy_cell};
+use crate::error::{OrPg, protocol};
+use crate::types::{BINARY, COPY_HEAD, ENCODING, TEXT, copy_escape, write_copy_cell};
 
 /// What is gathered before it is sent, in bytes.
 const PIECE: usize = 128 << 10;
@@ -21,17 +21,42 @@ pub(super) struct Copy {
     buffer: BytesMut,
     /// Whether the row has a field already.
     begun: bool,
+    binary: bool,
 }
 
 impl Copy {
     /// Begins `COPY … FROM STDIN` in the text format.
     pub(super) async fn start(session: &Client, statement: &str) -> Result<Self> {
         let sink = session.copy_in(statement).await.during("sink.copy")?;
-        Ok(Self { sink: Box::pin(sink), buffer: BytesMut::with_capacity(PIECE + PIECE / 4), begun: false })
+        let buffer = BytesMut::with_capacity(PIECE + PIECE / 4);
+        Ok(Self { sink: Box::pin(sink), buffer, begun: false, binary: false })
+    }
+
+    /// The same in the binary format.
+    pub(super) async fn start_binary(session: &Client, statement: &str) -> Result<Self> {
+        let mut copy = Self::start(session, &format!("{statement} (FORMAT binary)")).await?;
+        copy.buffer.put_slice(COPY_HEAD);
+        copy.binary = true;
+        Ok(copy)
+    }
+
+    pub(super) fn is_binary(&self) -> bool {
+        self.binary
+    }
+
+    /// Begins a row of so many fields.
+    pub(super) fn begin_row(&mut self, fields: usize) {
+        if self.binary {
+            // OK because a table has at most 1,600 columns.
+            self.buffer.put_u16(u16::try_from(fields).unwrap_or(u16::MAX));
+        }
     }
 
     /// The next field: a cell, or null where there is none.
     pub(super) async fn field(&mut self, cell: Option<CellRef<'_>>) -> Result<()> {
+        if self.binary {
+            return self.binary_field(cell).await;
+        }
         self.tab();
         let Some(cell) = cell else {
             self.buffer.put_slice(b"\\N");
@@ -55,6 +80,29 @@ impl Copy {
         }
     }
 
+    async fn binary_field(&mut self, cell: Option<CellRef<'_>>) -> Result<()> {
+        match cell.map(|cell| (cell, cell.raw())) {
+            Some((_, Some((Format::Native(BINARY), value)))) => {
+                let len = u32::try_from(value.len()).map_err(|_| protocol("a value is too long"))?;
+                self.buffer.put_u32(len);
+                for piece in value.chunks(PIECE) {
+                    self.buffer.put_slice(piece);
+                    self.send_full().await?;
+                }
+                Ok(())
+            }
+            Some((cell, _)) if !cell.is_null() => Err(Error::new(
+                ErrorKind::Unsupported,
+                "a cell without a binary form came among rows that have one",
+            )
+            .with("column", &cell.column().name)),
+            _ => {
+                self.buffer.put_i32(-1);
+                Ok(())
+            }
+        }
+    }
+
     /// The next field, of characters that need no escape.
     pub(super) fn plain(&mut self, text: &str) {
         self.tab();
@@ -63,12 +111,17 @@ impl Copy {
 
     /// Ends a row.
     pub(super) fn end_row(&mut self) {
-        self.buffer.put_u8(b'\n');
+        if !self.binary {
+            self.buffer.put_u8(b'\n');
+        }
         self.begun = false;
     }
 
     /// Sends the rest and waits for the server. Gives the rows it took.
     pub(super) async fn finish(mut self) -> Result<u64> {
+        if self.binary {
+            self.buffer.put_i16(-1);
+        }
         if !self.buffer.is_empty() {
             let rest = self.buffer.split().freeze();
             self.sink.send(rest).await.during("sink.copy")?;

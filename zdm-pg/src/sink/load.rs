@@ -1,10 +1,11 @@
 //! The writer of chunks: COPY straight into the table, and the chunk's
-//! progress, in one transaction.
+//! progress, in one transaction. In binary where the source's rows are, and
+//! the target's columns are of the same types.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use zdm_core::change::{Batch, Item, Op, Run};
+use zdm_core::change::{Batch, Cell, Format, Item, Op, Run};
 use zdm_core::connect::{Progress, Writer, WriterOptions};
 use zdm_core::schema::Table;
 use zdm_core::{Error, ErrorKind, Result};
@@ -16,6 +17,7 @@ use super::shape::Shape;
 use crate::checkpoint::advance;
 use crate::connect::Control;
 use crate::error::OrPg;
+use crate::types::{BINARY, ENCODING};
 
 pub(super) struct Load {
     session: Control,
@@ -54,15 +56,26 @@ impl Load {
     async fn rows(&mut self, batch: &Batch, run: &Run) -> Result<()> {
         let shape = self.shape_of(&run.table).await?;
         let named = |error: Error| error.with("table", &run.table.name).during("sink.load");
+        let binary = shape.columns.iter().all(|column| column.binary) && is_binary(batch, run);
+        if self.copy.as_ref().is_some_and(|copy| copy.is_binary() != binary) {
+            self.finish_copy().await?;
+        }
         let mut copy = match self.copy.take() {
             Some(copy) => copy,
             None => {
                 self.begin().await?;
-                Copy::start(&self.session, &shape.copy()).await.map_err(named)?
+                let copy = shape.copy();
+                let started = if binary {
+                    Copy::start_binary(&self.session, &copy).await
+                } else {
+                    Copy::start(&self.session, &copy).await
+                };
+                started.map_err(named)?
             }
         };
         for row in batch.rows_of(run) {
             let image = row.key_image();
+            copy.begin_row(shape.columns.len());
             for column in &shape.columns {
                 copy.field(Some(image.cell(column.at))).await.map_err(named)?;
             }
@@ -100,6 +113,15 @@ impl Load {
         }
         Ok(())
     }
+}
+
+/// Whether the cells that somebody sent are in PostgreSQL's binary form.
+fn is_binary(batch: &Batch, run: &Run) -> bool {
+    let native = |cell: &Cell| match cell {
+        Cell::Value { format, .. } => *format == Format::Native(BINARY),
+        Cell::Null | Cell::Unchanged => true,
+    };
+    batch.encoding().name() == ENCODING.name() && batch.cells_of(run).iter().all(native)
 }
 
 #[async_trait]

@@ -9,6 +9,7 @@ use zdm_core::{Error, ErrorKind, Result};
 
 use crate::connect::quote::{quote_ident, quote_table};
 use crate::error::OrPg;
+use crate::types::{is_enum, passes};
 
 /// A target's table, seen through the columns of the source's.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub(super) struct Written {
     /// The type of an array of them; `None` where an array of them is not a
     /// list of single values (arrays, composites) or is written another way.
     pub(super) array: Option<String>,
+    /// Whether the binary form of the source's column is one of its type.
+    pub(super) binary: bool,
     /// An UPDATE cannot set it (`GENERATED ALWAYS AS IDENTITY`).
     pub(super) identity_always: bool,
 }
@@ -60,7 +63,8 @@ const COLUMNS: &str = "
         FROM base b JOIN pg_type t ON t.oid = b.type WHERE t.typtype = 'd')
     SELECT b.name, b.always, b.generated, format_type(b.type, b.modifier), b.attnum, format_type(b.type, -1),
         CASE WHEN t.typtype IN ('b', 'e', 'r', 'm') AND t.typarray <> 0 AND t.typdelim = ','
-             THEN format_type(t.typarray, -1) END
+             THEN format_type(t.typarray, -1) END,
+        b.type, t.typtype = 'e'
     FROM base b JOIN pg_type t ON t.oid = b.type WHERE t.typtype <> 'd'";
 
 /// The unique index over exactly these columns, the primary key's if it is
@@ -116,6 +120,11 @@ impl Shape {
                 base: row.try_get(3).during(during)?,
                 plain: row.try_get(5).during(during)?,
                 array: row.try_get(6).during(during)?,
+                binary: passes(column)
+                    && match is_enum(column) {
+                        true => row.try_get(8).during(during)?,
+                        false => row.try_get::<_, u32>(7).during(during)? == column.native.id,
+                    },
                 identity_always: row.try_get(1).during(during)?,
             });
             numbers.push(row.try_get::<_, i16>(4).during(during)?);

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use zdm_core::change::Batch;
 use zdm_core::schema::{Column, DataType, Key, Table, TableName};
 
-use super::rows::Rows;
+use super::rows::{Form, Rows};
 use crate::connect::CopiedRow;
 use crate::position::ENGINE;
 use crate::types::write_copy_cell;
@@ -40,7 +40,7 @@ pub fn copied_rows(bytes: &[u8]) -> bool {
 }
 
 fn read(table: &Arc<Table>, bytes: &[u8]) -> Option<Batch> {
-    let mut rows = Rows::new(Arc::clone(table));
+    let mut rows = Rows::new(Arc::clone(table), Form::Text);
     for row in bytes.split_inclusive(|byte| *byte == b'\n') {
         rows.push(CopiedRow::Shared(Bytes::copy_from_slice(row))).ok()?;
     }

@@ -17,6 +17,7 @@ use zdm_core::{Error, ErrorKind, Result};
 
 use super::moment::{Moment, lock, only, unchanged};
 use super::pool::Pool;
+use super::rows::Form;
 use super::visibility::saw;
 use crate::connect::Control;
 use crate::error::OrPg;
@@ -95,7 +96,7 @@ impl Held {
 
     /// A COPY of some rows of the table that was entered last.
     pub(super) fn copy(&self, table: &Table, condition: &str) -> String {
-        self.moment.copy(table, condition)
+        self.moment.copy(table, condition, Form::Text)
     }
 
     /// By where it is in the log, and what it has seen.

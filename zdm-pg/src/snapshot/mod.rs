@@ -46,6 +46,7 @@ use zdm_core::{Position, Result};
 
 use self::pool::Pool;
 use self::reread::Rereads;
+use self::rows::Form;
 use crate::changes::slot;
 use crate::config::PgConfig;
 use crate::position::Lsn;
@@ -98,7 +99,8 @@ impl Snapshot for PgSnapshot {
         cancel: CancellationToken,
     ) -> Result<BoxStream<'static, Result<ChunkPart>>> {
         let table = Arc::clone(&chunk.table);
-        let stream = read::open(Arc::clone(&self.pool), chunk, budget, cancel)
+        let form = Form::of(&table);
+        let stream = read::open(Arc::clone(&self.pool), chunk, form, budget, cancel)
             .await
             .map_err(|e| about(e, &table, "snapshot.read"))?;
         Ok(stream.map(move |part| part.map_err(|e| about(e, &table, "snapshot.read"))).boxed())

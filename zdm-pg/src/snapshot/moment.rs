@@ -5,6 +5,7 @@ use zdm_core::schema::Table;
 use zdm_core::{Error, ErrorKind, Result};
 
 use super::point;
+use super::rows::Form;
 use crate::connect::Control;
 use crate::connect::quote::{quote_ident, quote_table};
 use crate::error::{OrPg, sqlstate};
@@ -76,14 +77,15 @@ impl Moment {
 
     /// A COPY of the rows that satisfy a condition, the columns that somebody
     /// writes in their order; the table's alias is `t`.
-    pub(crate) fn copy(&self, table: &Table, condition: &str) -> String {
+    pub(crate) fn copy(&self, table: &Table, condition: &str, form: Form) -> String {
         let written = table.columns.iter().filter(|column| column.is_written());
         let columns: Vec<_> = written.map(|column| format!("t.{}", quote_ident(&column.name))).collect();
         format!(
-            "COPY (SELECT {} FROM {}{} AS t WHERE {condition}) TO STDOUT",
+            "COPY (SELECT {} FROM {}{} AS t WHERE {condition}) TO STDOUT{}",
             columns.join(", "),
             self.only,
             quote_table(&table.origin.name.schema, &table.origin.name.name),
+            if form == Form::Binary { " (FORMAT binary)" } else { "" },
         )
     }
 

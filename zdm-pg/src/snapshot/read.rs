@@ -12,7 +12,7 @@ use super::moment::Moment;
 use super::order::KeyOrder;
 use super::pool::Pool;
 use super::range::Range;
-use super::rows::Rows;
+use super::rows::{Form, Rows};
 use crate::connect::{Control, CopiedRow, CopiedRows};
 
 const ROOM: &str = "snapshot.read";
@@ -22,12 +22,14 @@ const ROOM: &str = "snapshot.read";
 pub(crate) async fn open(
     pool: Arc<Pool>,
     chunk: Chunk,
+    form: Form,
     budget: Budget,
     cancel: CancellationToken,
 ) -> Result<impl Stream<Item = Result<ChunkPart>> + Send + 'static> {
     let range = Range::try_from(&chunk.bounds)?;
-    let (control, moment, copy) = until(&cancel, start(&pool, &chunk, &range)).await?;
-    let reading = Reading { pool, control, moment, copy, rows: Rows::new(chunk.table), next: None, budget };
+    let (control, moment, copy) = until(&cancel, start(&pool, &chunk, &range, form)).await?;
+    let reading =
+        Reading { pool, control, moment, copy, rows: Rows::new(chunk.table, form), next: None, budget };
     Ok(stream::try_unfold(Some(reading), move |reading| {
         let cancel = cancel.clone();
         async move {
@@ -45,7 +47,12 @@ pub(crate) async fn open(
     }))
 }
 
-async fn start(pool: &Pool, chunk: &Chunk, range: &Range) -> Result<(Control, Moment, CopiedRows)> {
+async fn start(
+    pool: &Pool,
+    chunk: &Chunk,
+    range: &Range,
+    form: Form,
+) -> Result<(Control, Moment, CopiedRows)> {
     let control = pool.take().await?;
     let moment = Moment::open(&control, &chunk.table).await?;
     let condition = if range.is_bounded() {
@@ -59,7 +66,7 @@ async fn start(pool: &Pool, chunk: &Chunk, range: &Range) -> Result<(Control, Mo
     } else {
         "true".to_owned()
     };
-    let sql = moment.copy(&chunk.table, &condition);
+    let sql = moment.copy(&chunk.table, &condition, form);
     let copy = control.copied_rows(&sql, ROOM).await?;
     Ok((control, moment, copy))
 }
@@ -96,6 +103,7 @@ impl Reading {
                 return Ok(true);
             }
         }
+        self.rows.end()?;
         Ok(!self.rows.is_empty())
     }
 }

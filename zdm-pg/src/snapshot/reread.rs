@@ -12,7 +12,7 @@ use super::held::{Held, Keeper};
 use super::order::KeyOrder;
 use super::pool::Pool;
 use super::range::literal;
-use super::rows::Rows;
+use super::rows::{Form, Rows};
 use crate::types::{PgEncoding, TEXT, text};
 
 const ROOM: &str = "snapshot.reread";
@@ -52,7 +52,7 @@ impl Rereads {
                 held
             }
         };
-        let mut rows = Rows::new(Arc::clone(table));
+        let mut rows = Rows::new(Arc::clone(table), Form::Text);
         if keys.row_count() > 0 {
             let order = KeyOrder::of(&held.control, table).await?.ok_or_else(|| {
                 Error::new(ErrorKind::Unsupported, "rows of a table without a key cannot be read again")

@@ -1,8 +1,12 @@
-//! COPY's text, row by row, into a batch.
+//! COPY's rows into a batch: in text, or in binary where the form of each
+//! column [passes](crate::types::passes).
 //!
 //! Rows lie one behind the other in the batch's own buffer, and cells point
-//! into it. Escapes are undone in place, which only ever shrinks a field.
+//! into it. Escapes of the text are undone in place, which only ever shrinks
+//! a field.
 //! <https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.2>
+
+mod binary;
 
 use std::sync::Arc;
 
@@ -11,13 +15,30 @@ use zdm_core::Result;
 use zdm_core::change::{Assembler, Batch, Budget, Cell, Format, Op};
 use zdm_core::schema::Table;
 
+use self::binary::Place;
 use crate::connect::{CopiedRow, LARGE};
 use crate::error::protocol;
-use crate::types::{ENCODING, TEXT};
+use crate::types::{ENCODING, TEXT, passes};
 
 /// Bytes at which a batch is handed over. A larger row is one alone, in the
 /// buffer in which it came.
 const FULL: usize = LARGE;
+
+/// What a server is asked to write rows in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Text,
+    Binary,
+}
+
+impl Form {
+    /// The cheaper one for both servers: binary where that of each column
+    /// passes.
+    pub(super) fn of(table: &Table) -> Self {
+        let mut written = table.columns.iter().filter(|column| column.is_written()).peekable();
+        if written.peek().is_some() && written.all(passes) { Self::Binary } else { Self::Text }
+    }
+}
 
 /// Rows on their way into a batch.
 #[derive(Debug)]
@@ -27,11 +48,32 @@ pub(crate) struct Rows {
     assembler: Assembler,
     /// Of one row, between two of them empty.
     fields: Vec<Cell>,
+    /// Where a binary stream is.
+    binary: Option<Place>,
 }
 
 impl Rows {
-    pub(crate) fn new(table: Arc<Table>) -> Self {
-        Self { table, native: BytesMut::new(), assembler: Assembler::new(), fields: Vec::new() }
+    /// Rows of a COPY in that form.
+    pub(crate) fn new(table: Arc<Table>, form: Form) -> Self {
+        let place = (form == Form::Binary).then_some(Place::Head);
+        Self {
+            table,
+            native: BytesMut::new(),
+            assembler: Assembler::new(),
+            fields: Vec::new(),
+            binary: place,
+        }
+    }
+
+    /// The stream has ended.
+    ///
+    /// # Errors
+    /// `Protocol` when more was to come.
+    pub(super) fn end(&self) -> Result<()> {
+        match self.binary {
+            None | Some(Place::End) => Ok(()),
+            Some(_) => Err(protocol("the server ended the rows of a table without saying so")),
+        }
     }
 
     /// Whether to hand over before `more` bytes are added, none for at once.
@@ -64,7 +106,16 @@ impl Rows {
         u32::try_from(self.native.len()).map_err(|_| wrong())?;
         let columns = self.table.columns.iter().filter(|column| column.is_written()).count();
         self.fields.clear();
-        split(&mut self.native[start..], start, columns, &mut self.fields).ok_or_else(wrong)?;
+        match &mut self.binary {
+            None => split(&mut self.native[start..], start, columns, &mut self.fields).ok_or_else(wrong)?,
+            Some(place) => {
+                let message = &self.native[start..];
+                if !binary::split(message, start, columns, place, &mut self.fields).ok_or_else(wrong)? {
+                    self.native.truncate(start);
+                    return Ok(());
+                }
+            }
+        }
         self.assembler.row(&self.table, Op::Insert, false);
         let mut fields = self.fields.iter();
         for column in &self.table.columns {
@@ -198,7 +249,7 @@ mod tests {
     }
 
     fn read(columns: usize, lines: &[&[u8]]) -> Result<Vec<Vec<Option<Vec<u8>>>>> {
-        let mut rows = Rows::new(table(columns));
+        let mut rows = Rows::new(table(columns), Form::Text);
         lines.iter().try_for_each(|line| rows.push(shared(line)))?;
         let batch = rows.finish(None)?;
         let cells = |row: zdm_core::change::RowRef<'_>| {
@@ -243,7 +294,7 @@ mod tests {
     /// Its cells point into the buffer in which it came.
     #[test]
     fn a_large_row_is_not_copied() {
-        let mut rows = Rows::new(table(2));
+        let mut rows = Rows::new(table(2), Form::Text);
         let (long, row) = ("y".repeat(FULL), BytesMut::from(&b"x\\ty\t"[..]));
         let row = BytesMut::from_iter(row.iter().copied().chain(long.bytes()).chain(*b"\n"));
         let place = row.as_ptr();
@@ -265,7 +316,7 @@ mod tests {
         let mut columns = table(3).columns.clone();
         columns[1].generated = Some(Generated { expression: "1".to_owned(), stored: true });
         let table = Arc::new(Table::new(ENGINE, TableName::new("a", "b"), columns, Key::FullRow));
-        let mut rows = Rows::new(table);
+        let mut rows = Rows::new(table, Form::Text);
         rows.push(shared(b"x\ty\n")).unwrap();
         let batch = rows.finish(None).unwrap();
         let row = batch.rows().next().unwrap().after().unwrap();

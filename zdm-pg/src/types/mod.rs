@@ -20,7 +20,7 @@
 //! array       text of an array -> Value
 //! binary      binary form -> Value
 //! text        Value -> text for an input function
-//! copy        cell -> field of COPY's text format
+//! copy        cell -> field of COPY's text format; binary forms pass as they are
 //! ```
 
 mod array;
@@ -37,6 +37,7 @@ mod neutral;
 mod scalar;
 pub(crate) mod text;
 
+pub(crate) use self::binary::{COPY_HEAD, is_enum, passes};
 pub(crate) use self::copy::{copy_escape, write_copy_cell};
 pub use self::encoding::PgEncoding;
 pub(crate) use self::encoding::{BINARY, ENCODING, TEXT};
