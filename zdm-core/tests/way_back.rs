@@ -286,7 +286,10 @@ async fn schedule(seed: u64) -> usize {
         for db in [&world.old, &world.new] {
             db.faults().random(random.u64(..), 0.02, Duration::from_millis(3));
         }
-        let options = CutoverOptions::default().lease(Duration::from_secs(2)).settle(Duration::from_secs(1));
+        let options = CutoverOptions::default()
+            .lease(Duration::from_secs(2))
+            .settle(Duration::from_secs(1))
+            .verify(random.bool());
         let dies = Duration::from_millis(random.u64(1..1500));
         switched += usize::from(one_process(&world, options, dies).await);
     }

@@ -73,6 +73,7 @@
 
 mod attempt;
 pub mod cutover;
+mod evidence;
 mod leg;
 mod options;
 mod request;

@@ -59,6 +59,8 @@ pub struct Running {
 
 impl Running {
     pub(crate) fn start(plan: Arc<Plan>, until: Until, cancel: CancellationToken) -> Self {
+        // Another process may have followed the run since.
+        plan.durable.touched().forget();
         let cancel = cancel.child_token();
         let status = plan.status.subscribe();
         let token = cancel.clone();

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use async_trait::async_trait;
 
 use super::cutover::{Cutover, CutoverOptions, Follower, Lag, Switch};
+use super::evidence::Compared;
 use super::{Plan, shapes};
 use crate::connect::{Phase, Step};
 use crate::gate::GateControl;
@@ -37,6 +38,7 @@ impl Plan {
             (Arc::clone(&self.sink), target),
             Arc::clone(&self) as Arc<dyn Follower>,
         )
+        .evidence(Arc::new(Compared::new(Arc::clone(&self))))
         .gate(gate)
         .leg(leg)
         .tables(self.tables())

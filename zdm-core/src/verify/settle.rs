@@ -47,13 +47,13 @@ pub(super) struct Different {
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     pub(super) different: Vec<Different>,
-    /// How many never rested.
-    pub(super) unsettled: u64,
+    /// Those that never rested.
+    pub(super) unsettled: Keys,
 }
 
 /// What the rounds so far have found of one row.
 #[derive(Debug)]
-struct Seen {
+pub(super) struct Seen {
     source: Option<Found>,
     target: Option<Found>,
     /// The columns that have differed in the same values ever since.
@@ -126,7 +126,7 @@ pub(super) async fn settle(
         tokio::time::sleep(pause(attempt)).await;
     }
     for (unit, suspects) in suspects {
-        settled.entry(unit).or_default().unsettled = suspects.len() as u64;
+        settled.entry(unit).or_default().unsettled = suspects;
     }
     Ok(settled)
 }
@@ -152,7 +152,7 @@ fn pause(attempt: u32) -> Duration {
 
 impl Seen {
     /// What this round adds, for a row that differs in it.
-    fn next(before: Option<Self>, source: Option<Found>, target: Option<Found>) -> Self {
+    pub(super) fn next(before: Option<Self>, source: Option<Found>, target: Option<Found>) -> Self {
         let differ = differing(source.as_ref(), target.as_ref());
         let fresh = |source, target, columns| Self { source, target, columns, rounds: 1 };
         let Some(before) = before else { return fresh(source, target, differ) };
@@ -177,7 +177,7 @@ impl Seen {
         }
     }
 
-    fn verdict(self, key: KeyValues) -> Different {
+    pub(super) fn verdict(self, key: KeyValues) -> Different {
         let times = |found: &Option<Found>| found.as_ref().map_or(0, |found| found.times);
         let (source, target) = (times(&self.source), times(&self.target));
         let kind = match source.cmp(&target) {

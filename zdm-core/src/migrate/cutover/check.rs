@@ -44,6 +44,9 @@ impl Cutover {
         if let Some(back) = &self.way_back {
             back.make(&self.target_schema).await?;
         }
+        if self.options.verify {
+            self.comparing()?.ready().await?;
+        }
         let (lag, drain) = self.lag_that_fits().await?;
         self.source_fence()?.arm(&self.run, &self.source_schema, self.options.hold).await?;
         let hold = if self.options.try_hold { Some(self.try_hold().await?) } else { None };

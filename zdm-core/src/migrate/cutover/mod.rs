@@ -14,7 +14,7 @@
 //! | 2. gate holds requests | [`Prepared::hold_gate`] | [`Held`] | gate opens to the source |
 //! | 3. fence the source | [`Held::fence`] | [`Fenced`] | unfenced, gate opens |
 //! | 4. marker; drain | [`Fenced::drain`] | [`Drained`] | the same |
-//! | 5. verify what changed last | [`Drained::verify`] | [`Verified`] | the same |
+//! | 5. compare what was touched last | [`Drained::verify`] | [`Verified`] | the same |
 //! | 6. sequences, triggers, foreign keys | [`Verified::finish`] | [`Sequenced`] | the same, and the target steps back |
 //! | 7. the reverse stream's start | [`Sequenced::arm`] | [`Armed`] | the same |
 //! | 8. **commit point**: seal and record, one transaction | [`Armed::switch`] | [`Switched`] | the record is read again |
@@ -31,13 +31,16 @@
 //! stays is the record. [`recover()`] reads it at the next start: before
 //! SWITCHED it gives the source back, after it opens the target.
 //!
-//! # What it does not do yet
+//! # Verification under the fence
 //!
-//! Step 5 takes [`Verification::Skipped`]: verification under the fence has its
-//! place here.
+//! With [`verify`](CutoverOptions::verify), step 0 sees to it that both sides
+//! were found equal, while nobody waits, and step 5 compares what the stream has
+//! touched since, under the fence, when both sides rest: what differs then does.
+//! [`Evidence`] has what that shows and what it does not.
 
 mod assess;
 mod check;
+mod evidence;
 mod follower;
 mod lease;
 mod options;
@@ -51,10 +54,11 @@ mod way_back;
 use std::sync::Arc;
 
 pub use check::Forecast;
+pub use evidence::Evidence;
 pub use follower::{Follower, Lag};
 pub use options::CutoverOptions;
 pub use recover::{Recover, Recovered, recover};
-pub use report::{Pause, Reverse, Switch, Verification};
+pub use report::{Pause, Reverse, Switch, TableScope, Verification};
 pub use steps::{Armed, Checked, Drained, Fenced, Held, Prepared, Sequenced, Switched, Verified};
 
 use self::way_back::WayBack;
@@ -79,6 +83,7 @@ pub struct Cutover {
     findings: Vec<Finding>,
     leg: u32,
     way_back: Option<WayBack>,
+    evidence: Option<Arc<dyn Evidence>>,
     options: CutoverOptions,
 }
 
@@ -108,6 +113,7 @@ impl Cutover {
             findings: Vec::new(),
             leg: 1,
             way_back: None,
+            evidence: None,
             options: CutoverOptions::default(),
         }
     }
@@ -159,6 +165,14 @@ impl Cutover {
         self
     }
 
+    /// Who compares rows. Default: nobody, and
+    /// [`verify`](CutoverOptions::verify) is refused.
+    #[must_use]
+    pub fn evidence(mut self, evidence: Arc<dyn Evidence>) -> Self {
+        self.evidence = Some(evidence);
+        self
+    }
+
     /// Budgets and deadlines.
     #[must_use]
     pub fn options(mut self, options: CutoverOptions) -> Self {
@@ -175,13 +189,23 @@ impl Cutover {
     pub async fn run(self) -> Result<Switch> {
         let held = self.check().await?.prepare().await?.hold_gate().await?;
         let drained = held.fence().await?.drain().await?;
-        let finished = drained.verify(Verification::Skipped).await?.finish().await?;
+        let finished = drained.verify().await?.finish().await?;
         let mut switched = finished.arm().await?.switch().await?;
         switched.open().await
     }
 
     fn source_fence(&self) -> Result<&dyn crate::connect::Fence> {
         self.source.capabilities().fence.ok_or_else(|| lacks("source", "keep writers out"))
+    }
+
+    fn comparing(&self) -> Result<&dyn Evidence> {
+        self.evidence.as_deref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Config,
+                "nobody compares rows in this cutover: give it who does, or do not verify",
+            )
+            .during("cutover.verify")
+        })
     }
 
     fn target_fence(&self) -> Result<&dyn crate::connect::Fence> {

@@ -34,6 +34,10 @@ pub struct CutoverOptions {
     /// For how long to ask what became of a commit point whose outcome is
     /// unknown, and to try to open the target behind it. Thirty seconds.
     pub settle: Duration,
+    /// Whether rows are compared: in step 0 all of them, unless this process has
+    /// found both sides equal before, and under the fence, at step 5, those that
+    /// the stream has touched since. See [`Evidence`](super::Evidence). No.
+    pub verify: bool,
     /// Whether the checks take the hold once for an instant, to see that it
     /// can be taken. Yes.
     pub try_hold: bool,
@@ -50,6 +54,7 @@ impl Default for CutoverOptions {
             sequence_margin: 1000,
             lease: Duration::from_secs(30),
             settle: Duration::from_secs(30),
+            verify: false,
             try_hold: true,
         }
     }
@@ -78,5 +83,6 @@ setters! {
     sequence_margin: u32,
     lease: Duration,
     settle: Duration,
+    verify: bool,
     try_hold: bool,
 }

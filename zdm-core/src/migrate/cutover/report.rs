@@ -1,19 +1,45 @@
 //! What a cutover reports: the seed of its certificate.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Position;
+use crate::change::DateTime;
 use crate::connect::{Epoch, RunName, SequenceValue};
+use crate::run::Equal;
 
 /// Step 5: what was compared under the fence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verification {
-    /// Nothing was. (To come: the keys touched since the last verification.)
+    /// Nothing was.
     Skipped,
+    /// What was touched since both sides were last found equal; each table, by
+    /// its name at the target.
+    Touched(BTreeMap<String, TableScope>),
+}
+
+/// What was compared of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableScope {
+    /// When all its rows were last compared and equal, as RFC 3339 in UTC, by
+    /// the clock of the process.
+    pub at: String,
+    /// Rows that were compared then.
+    pub rows: u64,
+    /// Rows that the stream has touched since, and that were compared under the
+    /// fence, by their keys; `None` for a table whose rows no key finds on both
+    /// sides.
+    pub touched: Option<u64>,
+}
+
+impl TableScope {
+    pub(crate) fn new(equal: Equal, touched: Option<u64>) -> Self {
+        Self { at: rfc3339(equal.at), rows: equal.rows, touched }
+    }
 }
 
 /// Step 7: the way back.
@@ -78,4 +104,9 @@ pub struct Switch {
 
 pub(super) fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
+}
+
+/// A time in UTC.
+pub(crate) fn rfc3339(at: DateTime) -> String {
+    format!("{}Z", at.to_string().replacen(' ', "T", 1))
 }

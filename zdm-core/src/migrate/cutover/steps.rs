@@ -198,19 +198,28 @@ state! {
 }
 
 impl Drained {
-    /// Step 5: verifies under the fence the keys touched since the last
-    /// verification.
+    /// Step 5: compares the rows touched since the last verification, where
+    /// [`verify`](super::CutoverOptions::verify) asks for it.
     ///
     /// # Errors
-    /// When the sides differ.
-    pub async fn verify(mut self, verification: Verification) -> Result<Verified> {
-        match verification {
-            Verification::Skipped => {}
+    /// `Conflict` when they differ, with the tables and keys; `Timeout` when
+    /// that takes longer than the pause may last.
+    pub async fn verify(mut self) -> Result<Verified> {
+        match verify(&mut self.0).await {
+            Ok(()) => Ok(Verified(self.0)),
+            Err(error) => Err(self.0.abort(error).await),
         }
-        self.0.verification = verification;
-        self.0.clock.pause.verify_ms = self.0.clock.lap();
-        Ok(Verified(self.0))
     }
+}
+
+async fn verify(s: &mut Session) -> Result<()> {
+    if s.plan.options.verify {
+        let compared = bounded(s.clock.until(), "cutover.verify", s.plan.comparing()?.compare());
+        s.verification = Verification::Touched(s.lease.during(s.plan.source_fence()?, compared).await?);
+    }
+    s.clock.pause.verify_ms = s.clock.lap();
+    fail::fail_point!("cutover::verified");
+    Ok(())
 }
 
 state! {

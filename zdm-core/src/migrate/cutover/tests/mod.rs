@@ -29,6 +29,8 @@ struct State {
     held: bool,
     /// A table of the source is altered while the hold is waited for.
     alters: bool,
+    /// What is compared under the fence differs.
+    differs: bool,
     altered: bool,
     ready: bool,
     /// The follower applies nothing.
@@ -402,6 +404,26 @@ impl Follower for Stream {
     }
 }
 
+struct Comparing(World);
+
+#[async_trait]
+impl Evidence for Comparing {
+    async fn ready(&self) -> Result<()> {
+        self.0.call(|s| if s.held { Err(fenced()) } else { Ok(()) }).await
+    }
+
+    async fn compare(&self) -> Result<std::collections::BTreeMap<String, TableScope>> {
+        let compared = self.0.call(|s| {
+            assert!(s.held && s.drained && !s.ready, "what changes is compared");
+            match s.differs {
+                true => Err(Error::new(ErrorKind::Conflict, "public.t id=7: changed note")),
+                false => Ok(std::collections::BTreeMap::new()),
+            }
+        });
+        compared.await
+    }
+}
+
 fn schema(columns: Vec<Column>) -> Schema {
     let mut schema = Schema::default();
     schema.tables.push(Arc::new(Table::new(ENGINE, TableName::new("public", "t"), columns, Key::FullRow)));
@@ -415,7 +437,8 @@ fn plan(world: &World, gate: &Gate<&'static str>) -> Cutover {
     Cutover::new(RunName::default(), Epoch(3), (source, Arc::clone(&schema)), (target, schema), follower)
         .gate(Arc::new(gate.toward("target")))
         .target("db2/shop")
-        .options(CutoverOptions::default().settle(Duration::from_secs(3)))
+        .evidence(Arc::new(Comparing(world.clone())))
+        .options(CutoverOptions::default().settle(Duration::from_secs(3)).verify(true))
 }
 
 async fn recovered(world: &World, gate: &Gate<&'static str>, epoch: u64) -> Result<Recovered> {
@@ -548,7 +571,7 @@ async fn another_live_process_is_left_alone() {
     world.state().now += 31_000;
     assert_eq!(recovered(&world, &gate, 4).await.unwrap(), Recovered::Released);
     let held = prepared.hold_gate().await.unwrap().fence().await.unwrap();
-    let armed = held.drain().await.unwrap().verify(Verification::Skipped).await.unwrap();
+    let armed = held.drain().await.unwrap().verify().await.unwrap();
     let armed = armed.finish().await.unwrap().arm().await.unwrap();
     assert_eq!(armed.switch().await.unwrap_err().kind(), ErrorKind::Fenced);
     assert!(!world.state().source_sealed && !world.state().target_open);

@@ -1,0 +1,149 @@
+//! A cutover that compares rows, before it and under its fence.
+
+use std::sync::Arc;
+
+use crate::change::Value;
+use crate::connect::{Epoch, Fence as _, RunName};
+use crate::gate::NoGate;
+use crate::memory::{ENGINE, MemoryDatabase};
+use crate::migrate::cutover::{CutoverOptions, Switch, Verification};
+use crate::migrate::{Migration, Outcome, Running};
+use crate::schema::{Column, DataType, Key, Table, TableName};
+use crate::verify::VerifyOptions;
+use crate::{Error, ErrorKind};
+use tokio_util::sync::CancellationToken;
+
+const ROWS: i64 = 500;
+
+fn name(table: &str) -> TableName {
+    TableName::new("public", table)
+}
+
+/// `t` with a key and `log` without one.
+async fn databases() -> (MemoryDatabase, MemoryDatabase) {
+    let (old, new) = (MemoryDatabase::new(), MemoryDatabase::new());
+    for (table, key) in [("t", Key::Columns(vec![0])), ("log", Key::FullRow)] {
+        let columns =
+            vec![Column::new("id", DataType::integer(64)).not_null(), Column::new("note", DataType::text())];
+        old.create_table(Table::new(ENGINE, name(table), columns, key)).unwrap();
+        let mut transaction = old.begin();
+        for id in 0..ROWS {
+            transaction.insert(&name(table), vec![Value::Int(id), Value::from("x")]).await.unwrap();
+        }
+        transaction.commit().await.unwrap();
+    }
+    (old, new)
+}
+
+fn migration(old: &MemoryDatabase, new: &MemoryDatabase) -> Migration {
+    Migration::between(old.source(), new.sink()).build().unwrap()
+}
+
+async fn follows(migration: &Migration) -> Running {
+    let mut running = migration.start(CancellationToken::new());
+    running.followed().await.unwrap();
+    running
+}
+
+async fn cut_over(running: &mut Running) -> Result<Switch, Error> {
+    running.cutover(Arc::new(NoGate), CutoverOptions::default().verify(true)).await
+}
+
+/// The application writes to rows, and the target has applied it.
+async fn touch(old: &MemoryDatabase, migration: &Migration, ids: std::ops::Range<i64>) {
+    let mut transaction = old.begin();
+    for id in ids {
+        let new = |row: &mut crate::memory::Row| row[1] = Value::from("touched");
+        assert!(transaction.update(&name("t"), &[Value::Int(id)], new).await.unwrap());
+    }
+    transaction.commit().await.unwrap();
+    let head = old.head();
+    migration.status().wait_for(|status| status.position.as_ref() == Some(&head)).await.unwrap();
+}
+
+/// Alters a row of the target behind the run's back.
+async fn plant(new: &MemoryDatabase, id: i64) {
+    let mut planted = new.begin_as(Some((RunName::default(), Epoch(0))));
+    let wrong = |row: &mut crate::memory::Row| row[1] = Value::from("wrong");
+    assert!(planted.update(&name("t"), &[Value::Int(id)], wrong).await.unwrap());
+    planted.commit().await.unwrap();
+}
+
+async fn is_open(old: &MemoryDatabase) {
+    assert_eq!(old.record(&RunName::default()).await.unwrap(), None);
+    let mut transaction = old.begin();
+    let row = vec![Value::Int(old.rows(&name("t")).unwrap().len() as i64), Value::Null];
+    transaction.insert(&name("t"), row).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_touched_and_is_wrong_is_found_under_the_fence_and_undoes_the_cutover() {
+    let (old, new) = databases().await;
+    let migration = migration(&old, &new);
+    let mut running = follows(&migration).await;
+    let whole = VerifyOptions::default();
+    let report = migration.verify(whole.clone(), CancellationToken::new(), &mut |_| {}).await.unwrap();
+    assert!(report.is_equal());
+    touch(&old, &migration, 0..20).await;
+    plant(&new, 7).await;
+    let error = cut_over(&mut running).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    for words in ["under the fence", "nothing was switched", "public.t id=7: changed note"] {
+        assert!(error.to_string().contains(words), "{words}: {error}");
+    }
+    is_open(&old).await;
+    // It stays touched until it is right.
+    assert_eq!(cut_over(&mut running).await.unwrap_err().kind(), ErrorKind::Conflict);
+    let repaired = migration.verify(whole.repair(true), CancellationToken::new(), &mut |_| {}).await.unwrap();
+    assert_eq!(repaired.repaired(), 1);
+    touch(&old, &migration, 30..34).await;
+    let Verification::Touched(tables) = cut_over(&mut running).await.unwrap().verification else {
+        panic!("nothing was compared");
+    };
+    assert_eq!((tables["public.t"].rows, tables["public.t"].touched), (501, Some(4)));
+    assert_eq!((tables["public.log"].rows, tables["public.log"].touched), (500, None));
+    assert_eq!(old.rows(&name("t")).unwrap(), new.rows(&name("t")).unwrap());
+}
+
+/// Without a verification before it, all rows are compared first; and so is
+/// what was touched, if that is much. Nobody waits meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_is_known_to_be_wrong_before_the_fence_makes_nobody_wait() {
+    let (old, new) = databases().await;
+    let migration = migration(&old, &new);
+    let mut running = follows(&migration).await;
+    plant(&new, 9).await;
+    let error = cut_over(&mut running).await.unwrap_err();
+    assert!(error.to_string().contains("before the cutover both sides differ"), "{error}");
+    assert!(error.to_string().contains("public.t id=9"), "{error}");
+    is_open(&old).await;
+    migration
+        .verify(VerifyOptions::default().repair(true), CancellationToken::new(), &mut |_| {})
+        .await
+        .unwrap();
+    touch(&old, &migration, 0..300).await;
+    plant(&new, 250).await;
+    let error = cut_over(&mut running).await.unwrap_err();
+    assert!(error.to_string().contains("before the cutover both sides differ"), "{error}");
+    touch(&old, &migration, 250..251).await;
+    cut_over(&mut running).await.unwrap();
+}
+
+/// What another process has applied meanwhile this one has not seen: it
+/// compares all rows.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_begins_again_leads_on_from_no_verification() {
+    let (old, new) = databases().await;
+    let ours = migration(&old, &new);
+    let running = follows(&ours).await;
+    ours.verify(VerifyOptions::default(), CancellationToken::new(), &mut |_| {}).await.unwrap();
+    running.stop().await.unwrap();
+    let other = migration(&old, &new);
+    let running = follows(&other).await;
+    touch(&old, &other, 0..3).await;
+    assert!(matches!(running.stop().await.unwrap(), Outcome::Stopped { .. }));
+    plant(&new, 1).await;
+    let error = cut_over(&mut follows(&ours).await).await.unwrap_err();
+    assert!(error.to_string().contains("public.t id=1: changed note"), "{error}");
+}
