@@ -84,6 +84,8 @@ impl Home {
             leg: 1,
             back: None,
             lease_until: 1,
+            note: None,
+            note: None,
         }
     }
 

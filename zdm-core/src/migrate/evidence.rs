@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Plan;
-use super::cutover::{Evidence, TableScope};
+use super::certificate::TableEvidence;
+use super::cutover::{Evidence, Moment, TableScope};
+use crate::connect::{Reader, Verify};
 use crate::schema::Selection;
 use crate::verify::{Again, Difference, VerifyOptions};
 use crate::{Error, ErrorKind, Result};
@@ -110,6 +112,31 @@ impl Evidence for Compared {
             scope.insert(table.table, TableScope::new(equal, touched));
         }
         Ok(scope)
+    }
+
+    async fn moment(&self) -> Result<Box<dyn Moment>> {
+        let (source, target) =
+            (verify(self.plan.source.capabilities().verify)?, verify(self.plan.sink.capabilities().verify)?);
+        let (source, target) = futures::try_join!(source.moment(), target.moment())?;
+        Ok(Box::new(Kept { plan: Arc::clone(&self.plan), source, target }))
+    }
+}
+
+fn verify<'a>(verify: Option<&'a dyn Verify>) -> Result<&'a dyn Verify> {
+    verify.ok_or_else(|| Error::new(ErrorKind::Unsupported, "a connector cannot say what its tables hold"))
+}
+
+/// Both sides as they were under the fence.
+struct Kept {
+    plan: Arc<Plan>,
+    source: Arc<dyn Reader>,
+    target: Arc<dyn Reader>,
+}
+
+#[async_trait]
+impl Moment for Kept {
+    async fn tables(&self) -> Result<BTreeMap<String, TableEvidence>> {
+        self.plan.counted(Arc::clone(&self.source), Arc::clone(&self.target)).await
     }
 }
 

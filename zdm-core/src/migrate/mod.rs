@@ -72,6 +72,7 @@
 //! ```
 
 mod attempt;
+pub mod certificate;
 pub mod cutover;
 mod evidence;
 mod leg;
@@ -92,7 +93,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use leg::Other;
 pub use leg::Side;
 pub use options::{Builder, Options};
-pub use request::{Requested, Requests};
+pub use request::{Ask, Requested, Requests};
 pub use running::{Outcome, Running, Until};
 
 use crate::connect::{Checkpoint, Finding, Role, Sink, Source};

@@ -1,11 +1,13 @@
 //! A run's own verification.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::certificate::TableEvidence;
 use super::{Migration, Plan};
-use crate::connect::Phase;
+use crate::connect::{Phase, Reader};
 use crate::migrate::cutover::Follower;
 use crate::schema::Schema;
 use crate::verify::{Again, Difference, Report, Verification, VerifyOptions};
@@ -73,6 +75,19 @@ impl Plan {
         let (source, target) = self.both_schemas().await?;
         let verification = self.verification(Some(Phase::Following), (&source, &target));
         verification.again(VerifyOptions::default(), cancel).await
+    }
+
+    /// Counts and digests what readers find on both sides.
+    pub(super) async fn counted(
+        self: &Arc<Self>,
+        source: Arc<dyn Reader>,
+        target: Arc<dyn Reader>,
+    ) -> Result<BTreeMap<String, TableEvidence>> {
+        let cancel = CancellationToken::new();
+        let _ends = cancel.clone().drop_guard();
+        let (source_schema, target_schema) = self.both_schemas().await?;
+        let verification = self.verification(Some(Phase::Switched), (&source_schema, &target_schema));
+        verification.count((source, target), &cancel).await
     }
 
     async fn both_schemas(&self) -> Result<(Schema, Schema)> {

@@ -69,6 +69,7 @@
 
 mod canonical;
 mod compare;
+mod count;
 mod digest;
 mod look;
 mod options;
@@ -88,20 +89,24 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
+pub use count::Count;
+pub(crate) use count::counted_alone;
 pub use options::VerifyOptions;
 pub use report::{Difference, Kind, Repair, Report, TableReport};
-pub(crate) use touched::Again;
+pub(crate) use touched::{Again, now};
 
 use self::passing::Passing;
 use self::sides::Sides;
 use self::state::Kept;
 use self::unit::Unit;
 use self::work::Work;
-use crate::connect::{Checkpoint, Phase, RunName, Sink, Source, Verify};
+use crate::connect::{Checkpoint, Phase, Reader, RunName, Sink, Source, Verify};
+use crate::migrate::certificate::TableEvidence;
 use crate::migrate::cutover::Follower;
 use crate::pipeline::Transform;
 use crate::run::{Repairs, Retry, StatusHandle, Throttle, Touched};
@@ -177,6 +182,27 @@ impl Verification<'_> {
         let units = self.units(&options.tables).await?;
         let sides = self.sides(cancel).await?;
         Ok(Again::new(sides, units, self.passing(), options, self.touched.clone()))
+    }
+
+    /// Counts and digests all rows that these readers find.
+    ///
+    /// # Errors
+    /// When a side fails.
+    pub(crate) async fn count(
+        self,
+        (source, target): (Arc<dyn Reader>, Arc<dyn Reader>),
+        cancel: &CancellationToken,
+    ) -> Result<BTreeMap<String, TableEvidence>> {
+        let units = self.units(&Selection::all()).await?;
+        let sides = Sides {
+            source,
+            target,
+            stages: Arc::clone(self.stages),
+            throttle: self.throttle.clone(),
+            budget: self.budget / 4,
+            cancel: cancel.child_token(),
+        };
+        count::both(&sides, &units).await
     }
 
     async fn units(&self, chosen: &Selection) -> Result<Vec<Arc<Unit>>> {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::TableScope;
 use crate::Result;
+use crate::migrate::certificate::TableEvidence;
 
 /// Compares rows of both sides, before a cutover and under its fence.
 ///
@@ -32,4 +33,20 @@ pub trait Evidence: Send + Sync {
     /// # Errors
     /// As [`ready`](Self::ready).
     async fn compare(&self) -> Result<BTreeMap<String, TableScope>>;
+
+    /// Step 7, under the fence: keeps both sides as they are.
+    ///
+    /// # Errors
+    /// When a side cannot be reached, or cannot do so.
+    async fn moment(&self) -> Result<Box<dyn Moment>>;
+}
+
+/// Both sides as they were at one moment, for as long as it is not dropped.
+#[async_trait]
+pub trait Moment: Send + Sync {
+    /// Counts and digests of each table, by its name at the target.
+    ///
+    /// # Errors
+    /// When a side fails, or a table was rewritten or truncated since.
+    async fn tables(&self) -> Result<BTreeMap<String, TableEvidence>>;
 }

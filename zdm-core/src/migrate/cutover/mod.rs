@@ -22,8 +22,9 @@
 //! | 10. the way back follows | [`Migration::back`](super::Migration::back) | | |
 //!
 //! [`Cutover::run`] does them all. Every state but the last two can be
-//! [abandoned](Drained::abandon), which undoes it: a rehearsal is a cutover
-//! that is abandoned when it is [`Verified`].
+//! [abandoned](Drained::abandon), which undoes it. A
+//! [rehearsal](Cutover::rehearse) is a cutover that is given back when it is
+//! [`Verified`], and reports the pause that it measured.
 //!
 //! # When it is killed, or its future dropped
 //!
@@ -54,11 +55,13 @@ mod way_back;
 use std::sync::Arc;
 
 pub use check::Forecast;
-pub use evidence::Evidence;
+pub use evidence::{Evidence, Moment};
 pub use follower::{Follower, Lag};
+pub(crate) use lease::answered;
 pub use options::CutoverOptions;
 pub use recover::{Recover, Recovered, recover};
-pub use report::{Pause, Reverse, Switch, TableScope, Verification};
+pub(crate) use report::{Answer, rfc3339};
+pub use report::{Pause, Rehearsal, Reverse, Switch, TableScope, Verification};
 pub use steps::{Armed, Checked, Drained, Fenced, Held, Prepared, Sequenced, Switched, Verified};
 
 use self::way_back::WayBack;
@@ -187,11 +190,32 @@ impl Cutover {
     /// Those of the steps. Everything was undone and the source is open,
     /// unless the message says otherwise.
     pub async fn run(self) -> Result<Switch> {
+        let (mut switched, mut switch) = self.switch().await?;
+        switch.certificate = switched.certify().await;
+        Ok(switch)
+    }
+
+    /// The same, without the certificate.
+    pub(crate) async fn switch(self) -> Result<(Switched, Switch)> {
+        let armed = self.verified().await?.finish().await?.arm().await?;
+        let mut switched = armed.switch().await?;
+        let switch = switched.open().await?;
+        Ok((switched, switch))
+    }
+
+    /// Steps 0 to 5 against the live source, and everything given back: what a
+    /// cutover would cost. Nothing is left behind but what
+    /// [`arm`](crate::connect::Fence::arm) has made ready.
+    ///
+    /// # Errors
+    /// Those of the steps, which a cutover would have met too.
+    pub async fn rehearse(self) -> Result<Rehearsal> {
+        self.verified().await?.rehearsed().await
+    }
+
+    async fn verified(self) -> Result<Verified> {
         let held = self.check().await?.prepare().await?.hold_gate().await?;
-        let drained = held.fence().await?.drain().await?;
-        let finished = drained.verify().await?.finish().await?;
-        let mut switched = finished.arm().await?.switch().await?;
-        switched.open().await
+        held.fence().await?.drain().await?.verify().await
     }
 
     fn source_fence(&self) -> Result<&dyn crate::connect::Fence> {

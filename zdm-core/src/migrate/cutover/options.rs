@@ -38,9 +38,23 @@ pub struct CutoverOptions {
     /// found both sides equal before, and under the fence, at step 5, those that
     /// the stream has touched since. See [`Evidence`](super::Evidence). No.
     pub verify: bool,
+    /// Whether the switch is certified: both sides are kept as they are under the
+    /// fence, and all their rows are counted and digested behind it, while the
+    /// application goes on. No.
+    pub certificate: bool,
     /// Whether the checks take the hold once for an instant, to see that it
     /// can be taken. Yes.
     pub try_hold: bool,
+}
+
+impl CutoverOptions {
+    /// The same, for a cutover that must be done within that time, or is given
+    /// up: the pause, and the hold and the drain within it.
+    #[must_use]
+    pub fn within(mut self, deadline: Duration) -> Self {
+        self.hold.deadline = deadline;
+        self.pause(deadline).drain(deadline)
+    }
 }
 
 impl Default for CutoverOptions {
@@ -55,6 +69,7 @@ impl Default for CutoverOptions {
             lease: Duration::from_secs(30),
             settle: Duration::from_secs(30),
             verify: false,
+            certificate: false,
             try_hold: true,
         }
     }
@@ -84,5 +99,6 @@ setters! {
     lease: Duration,
     settle: Duration,
     verify: bool,
+    certificate: bool,
     try_hold: bool,
 }

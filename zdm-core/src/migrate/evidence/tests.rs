@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use crate::change::Value;
-use crate::connect::{Epoch, Fence as _, RunName};
+use crate::connect::{Epoch, Fence as _, RunName, Source as _};
 use crate::gate::NoGate;
 use crate::memory::{ENGINE, MemoryDatabase};
+use crate::migrate::certificate::{Certificate, Held};
 use crate::migrate::cutover::{CutoverOptions, Switch, Verification};
-use crate::migrate::{Migration, Outcome, Running};
+use crate::migrate::{Migration, Outcome, Running, Side};
 use crate::schema::{Column, DataType, Key, Table, TableName};
 use crate::verify::VerifyOptions;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Identity};
 use tokio_util::sync::CancellationToken;
 
 const ROWS: i64 = 500;
@@ -146,4 +147,64 @@ async fn a_run_that_begins_again_leads_on_from_no_verification() {
     plant(&new, 1).await;
     let error = cut_over(&mut follows(&ours).await).await.unwrap_err();
     assert!(error.to_string().contains("public.t id=1: changed note"), "{error}");
+}
+
+/// Counts and digests are those of the switch, though the application goes on
+/// while they are taken, and tell later what has changed since.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_tells_what_both_sides_were_at_the_switch() {
+    let (old, new) = databases().await;
+    let migration = migration(&old, &new);
+    let mut running = follows(&migration).await;
+    touch(&old, &migration, 0..9).await;
+    let options = CutoverOptions::default().certificate(true);
+    let certificate = running.cutover(Arc::new(NoGate), options).await.unwrap().certificate.unwrap();
+    assert!(certificate.is_equal(), "{certificate:?}");
+    assert_eq!(certificate.tables["public.t"].source.rows, 500);
+    assert_eq!(certificate.tables["public.log"].columns, ["id", "note"]);
+    assert_eq!((&certificate.source, &certificate.target), (&identity(&old).await, &identity(&new).await));
+
+    let text = certificate.to_json();
+    assert_eq!(Certificate::parse(&text).unwrap(), certificate);
+    for (was, is) in [("\"rows\":500", "\"rows\":501"), ("skipped", "touched"), ("\"leg\":1", "\"leg\":2")] {
+        assert_eq!(Certificate::parse(&text.replacen(was, is, 1)).unwrap_err().kind(), ErrorKind::Config);
+    }
+    let newer = Certificate::parse(&text.replace("\"version\":1", "\"version\":2")).unwrap_err();
+    assert_eq!(newer.kind(), ErrorKind::Unsupported);
+    assert!(Certificate::parse(&text[..text.len() - 9]).is_err() && Certificate::parse("{}").is_err());
+
+    for (side, db) in [(Side::Source, &old), (Side::Target, &new)] {
+        let held = certificate.check(side, &identity(db).await, db).await.unwrap();
+        assert!(held.values().all(|held| *held == Held::Same) && held.len() == 2, "{held:?}");
+    }
+    let mut application = new.begin();
+    let swap = |row: &mut crate::memory::Row| row[1] = Value::from("touched since");
+    assert!(application.update(&name("t"), &[Value::Int(3)], swap).await.unwrap());
+    application.commit().await.unwrap();
+    let held = certificate.check(Side::Target, &identity(&new).await, &new).await.unwrap();
+    assert_eq!(held["public.log"], Held::Same);
+    assert!(matches!(held["public.t"], Held::Other(count) if count.rows == 500), "{held:?}");
+    let other = certificate.check(Side::Source, &identity(&new).await, &new).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::Conflict);
+}
+
+/// A row that the stream never brought touches nothing, so it passes the fence;
+/// and the certificate says so.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_shows_what_the_stream_never_brought() {
+    let (old, new) = databases().await;
+    let migration = migration(&old, &new);
+    let mut running = follows(&migration).await;
+    migration.verify(VerifyOptions::default(), CancellationToken::new(), &mut |_| {}).await.unwrap();
+    plant(&new, 11).await;
+    let options = CutoverOptions::default().verify(true).certificate(true);
+    let certificate = running.cutover(Arc::new(NoGate), options).await.unwrap().certificate.unwrap();
+    let differing: Vec<_> = certificate.differing().map(|(table, _)| table).collect();
+    assert_eq!((differing, certificate.is_equal()), (vec!["public.t"], false));
+    let table = &certificate.tables["public.t"];
+    assert_eq!((table.source.rows, table.target.rows), (500, 500));
+}
+
+async fn identity(db: &MemoryDatabase) -> Identity {
+    db.source().identity().await.unwrap()
 }

@@ -84,6 +84,7 @@ async fn a_request_becomes_the_record_of_the_cutover() {
         leg: 1,
         back: None,
         lease_until: 5,
+        note: None,
     };
     world.state().record = Some(request.clone());
     let checked = plan(&world, &gate).check().await.unwrap();
