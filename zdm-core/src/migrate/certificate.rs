@@ -16,7 +16,7 @@
 //!  "source": {…}, "target": {…}, "fence": {…}, "drained": {…},
 //!  "tables": {"public.orders": {"sources": ["public.orders"], "columns": ["id", "net"],
 //!             "source": {"rows": 2, "digest": "0f…"}, "target": {"rows": 2, "digest": "0f…"}}},
-//!  "not_counted": null, "sequences": [{"name": "public.ids", "last": 7, "called": true, "increment": 1}],
+//!  "not_counted": null, "sequences": [{"name": {…}, "last": 7, "called": true, "increment": 1}],
 //!  "sequence_margin": 1000, "verification": "skipped", "pause_ms": 57, "checksum": "8a…"}
 //! ```
 //!
