@@ -85,7 +85,6 @@ impl Home {
             back: None,
             lease_until: 1,
             note: None,
-            note: None,
         }
     }
 

@@ -182,7 +182,10 @@ impl MySqlReader {
         let condition = match key_columns(table) {
             Ok(Some(key)) if range.is_bounded() => range.condition(&key)?,
             Ok(None) if range.is_bounded() => {
-                return Err(Error::new(ErrorKind::SchemaChanged, "the key of a table is gone: make it again"));
+                return Err(Error::new(
+                    ErrorKind::SchemaChanged,
+                    "the key of a table is gone: make it again",
+                ));
             }
             Err(error) if range.is_bounded() => return Err(error),
             _ => "TRUE".to_owned(),

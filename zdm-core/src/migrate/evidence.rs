@@ -122,7 +122,7 @@ impl Evidence for Compared {
     }
 }
 
-fn verify<'a>(verify: Option<&'a dyn Verify>) -> Result<&'a dyn Verify> {
+fn verify(verify: Option<&dyn Verify>) -> Result<&dyn Verify> {
     verify.ok_or_else(|| Error::new(ErrorKind::Unsupported, "a connector cannot say what its tables hold"))
 }
 

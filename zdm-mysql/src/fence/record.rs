@@ -39,8 +39,16 @@ pub(super) async fn read(session: &mut Control, ours: &str, run: &RunName) -> Re
         Err(error) => return Err(error),
     };
     let Some(row) = row else { return Ok(None) };
-    let row =
-        mysql_async::from_row_opt::<(String, u64, String, Option<String>, i64, u32, Option<String>, Option<String>)>(row);
+    let row = mysql_async::from_row_opt::<(
+        String,
+        u64,
+        String,
+        Option<String>,
+        i64,
+        u32,
+        Option<String>,
+        Option<String>,
+    )>(row);
     let (state, epoch, target, position, lease_until, leg, back, note) =
         row.map_err(|_| protocol("the record of the cutover was changed by hand"))?;
     let state = state_of(&state).ok_or_else(|| {

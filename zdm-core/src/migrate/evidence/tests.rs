@@ -73,7 +73,7 @@ async fn plant(new: &MemoryDatabase, id: i64) {
 async fn is_open(old: &MemoryDatabase) {
     assert_eq!(old.record(&RunName::default()).await.unwrap(), None);
     let mut transaction = old.begin();
-    let row = vec![Value::Int(old.rows(&name("t")).unwrap().len() as i64), Value::Null];
+    let row = vec![Value::Int(i64::try_from(old.rows(&name("t")).unwrap().len()).unwrap()), Value::Null];
     transaction.insert(&name("t"), row).await.unwrap();
     transaction.commit().await.unwrap();
 }
