@@ -64,6 +64,13 @@ impl Moment {
     /// Opens it on whatever is committed now, for tables that are
     /// [entered](Self::enter) one after the other. Until then it locks none.
     pub(crate) async fn of_all(session: &mut Session) -> Result<()> {
+        // MariaDB lets go of a savepoint's locks only where nothing is logged;
+        // without the right to say so, tables stay locked to the end.
+        if session.server.is_mariadb()
+            && let Err(error) = session.run("SET SESSION sql_log_bin = 0").await
+        {
+            tracing::debug!(%error, "tables that are read stay locked until all of them are");
+        }
         session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await
     }
 

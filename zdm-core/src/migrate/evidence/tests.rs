@@ -1,17 +1,20 @@
 //! A cutover that compares rows, before it and under its fence.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::change::Value;
+use crate::change::{DateTime, Value};
 use crate::connect::{Epoch, Fence as _, RunName, Source as _};
-use crate::gate::NoGate;
+use crate::gate::{GateControl, GateHold, NoGate};
 use crate::memory::{ENGINE, MemoryDatabase};
 use crate::migrate::certificate::{Certificate, Held};
 use crate::migrate::cutover::{CutoverOptions, Switch, Verification};
 use crate::migrate::{Migration, Outcome, Running, Side};
+use crate::run::Equal;
 use crate::schema::{Column, DataType, Key, Table, TableName};
 use crate::verify::VerifyOptions;
 use crate::{Error, ErrorKind, Identity};
+use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 const ROWS: i64 = 500;
@@ -158,9 +161,15 @@ async fn a_certificate_tells_what_both_sides_were_at_the_switch() {
     let mut running = follows(&migration).await;
     touch(&old, &migration, 0..9).await;
     let options = CutoverOptions::default().certificate(true);
-    let certificate = running.cutover(Arc::new(NoGate), options).await.unwrap().certificate.unwrap();
+    let gate = Arc::new(AtWork(new.clone()));
+    let certificate = running.cutover(gate, options).await.unwrap().certificate.unwrap();
     assert!(certificate.is_equal(), "{certificate:?}");
     assert_eq!(certificate.tables["public.t"].source.rows, 500);
+    let held = certificate.check(Side::Target, &identity(&new).await, &new).await.unwrap();
+    assert!(matches!(held["public.t"], Held::Other(count) if count.rows == 501), "{held:?}");
+    let mut application = new.begin();
+    assert!(application.delete(&name("t"), &[Value::Int(-1)]).await.unwrap());
+    application.commit().await.unwrap();
     assert_eq!(certificate.tables["public.log"].columns, ["id", "note"]);
     assert_eq!((&certificate.source, &certificate.target), (&identity(&old).await, &identity(&new).await));
 
@@ -186,6 +195,59 @@ async fn a_certificate_tells_what_both_sides_were_at_the_switch() {
     assert!(matches!(held["public.t"], Held::Other(count) if count.rows == 500), "{held:?}");
     let other = certificate.check(Side::Source, &identity(&new).await, &new).await.unwrap_err();
     assert_eq!(other.kind(), ErrorKind::Conflict);
+}
+
+/// An application that writes as soon as the gate is open.
+struct AtWork(MemoryDatabase);
+
+#[async_trait]
+impl GateControl for AtWork {
+    async fn hold(&self, _: Duration) -> Result<Box<dyn GateHold>, Error> {
+        Ok(Box::new(Self(self.0.clone())))
+    }
+
+    async fn open_target(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl GateHold for AtWork {
+    async fn drained(&mut self, _: Duration) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn pin(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn flip(&mut self) -> Result<(), Error> {
+        let mut application = self.0.begin();
+        application.insert(&name("t"), vec![Value::Int(-1), Value::Null]).await?;
+        application.commit().await
+    }
+}
+
+/// A verification that runs while the run is being taken over may have missed
+/// what another process applied meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_was_verified_before_the_run_is_taken_over_is_not_known() {
+    let (old, new) = databases().await;
+    let ours = migration(&old, &new);
+    follows(&ours).await.stop().await.unwrap();
+    let other = migration(&old, &new);
+    let running = follows(&other).await;
+    touch(&old, &other, 0..3).await;
+    running.stop().await.unwrap();
+    // The run begins here, and has not read its record yet.
+    let _running = ours.start(CancellationToken::new());
+    let touched = ours.plan.durable.touched();
+    touched.begin([(name("t"), None)]);
+    touched.equal(&name("t"), Equal { at: DateTime::from_micros(0), rows: 500 });
+    assert!(touched.since(&name("t")).is_some());
+    let head = old.head();
+    ours.status().wait_for(|status| status.position.as_ref() == Some(&head)).await.unwrap();
+    assert_eq!(touched.since(&name("t")), None);
 }
 
 /// A row that the stream never brought touches nothing, so it passes the fence;
