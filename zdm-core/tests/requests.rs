@@ -115,6 +115,22 @@ async fn the_process_that_follows_rehearses_for_the_one_that_asks() {
     assert_eq!(certificate.tables["public.t"].target.rows, 40);
 }
 
+/// To compare all rows may take longer than whoever asked would wait for a
+/// process that says nothing.
+#[tokio::test(start_paused = true)]
+async fn a_request_is_waited_for_while_all_rows_are_compared() {
+    let (old, new) = (database(), MemoryDatabase::new());
+    insert(&old, 0..20).await;
+    let asking = migration(&old, &new);
+    asking.run_until(Until::CaughtUp, CancellationToken::new()).await.unwrap();
+    let follower = follower(&old, &new);
+    old.faults().plan(Point::Read, 1, Fault::Delay(Duration::from_secs(400)));
+    let began = Instant::now();
+    assert!(matches!(asking.request(Ask::cutover().verify(true)).await.unwrap(), Requested::Switched(_)));
+    assert!(began.elapsed() > Duration::from_secs(300), "{:?}", began.elapsed());
+    assert_eq!(follower.await.unwrap().map(|error| error.to_string()), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cutover_that_is_given_up_is_known_at_once() {
     let (old, new) = (database(), MemoryDatabase::new());

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
@@ -11,6 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::Plan;
 use super::certificate::TableEvidence;
 use super::cutover::{Evidence, Moment, TableScope};
+use super::request::CHECKS;
 use crate::connect::{Reader, Verify};
 use crate::schema::Selection;
 use crate::verify::{Again, Difference, VerifyOptions};
@@ -76,9 +78,10 @@ impl Compared {
     }
 }
 
-#[async_trait]
-impl Evidence for Compared {
-    async fn ready(&self) -> Result<()> {
+impl Compared {
+    /// All rows, and then again those that were touched meanwhile, until few
+    /// are left.
+    async fn compared(&self) -> Result<()> {
         let again = self.whole().await?;
         for _ in 0..PASSES {
             if again.count() <= FEW {
@@ -92,6 +95,21 @@ impl Evidence for Compared {
         again.warm().await?;
         *self.again.lock().unwrap_or_else(PoisonError::into_inner) = Some(again);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Evidence for Compared {
+    async fn ready(&self) -> Result<()> {
+        let mut compared = pin!(self.compared());
+        loop {
+            // However long it takes, whoever asked for the cutover waits.
+            tokio::select! {
+                biased;
+                done = &mut compared => return done,
+                () = tokio::time::sleep(CHECKS / 3) => self.plan.renew_request().await,
+            }
+        }
     }
 
     async fn compare(&self) -> Result<BTreeMap<String, TableScope>> {

@@ -26,8 +26,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long a follower has to take a request: it looks every [`LOOK`].
 const TAKEN: Duration = Duration::from_secs(4);
 
-/// How long a follower that has taken a request may be checking.
-const CHECKS: Duration = Duration::from_secs(90);
+/// For how long a follower that has taken a request may be checking before it
+/// says so again.
+pub(super) const CHECKS: Duration = Duration::from_secs(90);
 
 /// A request's epoch before it is taken.
 const NOBODY: Epoch = Epoch(0);
@@ -192,6 +193,27 @@ impl Plan {
                 self.dismiss_request(&unknown.caused_by(error)).await;
                 Ok(None)
             }
+        }
+    }
+
+    /// Says for another while that a request which was taken is being checked. If
+    /// that fails, whoever asked takes this process for silent, and no more.
+    pub(super) async fn renew_request(&self) {
+        let run = &self.options.run;
+        let renewed = async {
+            let fence = self.fence()?;
+            match fence.record(run).await? {
+                Some(record) if record.state == SwitchState::Requested && record.epoch != NOBODY => {
+                    let lease_until = after(fence.now().await?, CHECKS).max(record.lease_until + 1);
+                    fence
+                        .swap(run, Some(&record), Some(&SwitchRecord { lease_until, ..record.clone() }))
+                        .await
+                }
+                _ => Ok(()),
+            }
+        };
+        if let Err(error) = renewed.await {
+            tracing::debug!(%run, %error, "a request that is being checked is not renewed");
         }
     }
 
