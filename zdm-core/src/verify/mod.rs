@@ -48,6 +48,14 @@
 //! | was cut over | at once. The target is the application's: what it has written since is different, and is told so |
 //! | is not there | at once: two databases are compared that are taken to rest |
 //!
+//! # What was touched since
+//!
+//! Where the run follows in this process, its stream keeps from the beginning of
+//! a verification on which keys it touches. A
+//! [cutover](crate::migrate::cutover::CutoverOptions::verify) goes on from there:
+//! it compares those again, and no others, behind the stream first and then under
+//! its fence, where both sides rest and one look decides (`touched`).
+//!
 //! # Tables with no key
 //!
 //! Rows are counted by all their columns. A suspect is looked for by reading
