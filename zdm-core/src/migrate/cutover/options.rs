@@ -40,7 +40,9 @@ pub struct CutoverOptions {
     pub verify: bool,
     /// Whether the switch is certified: both sides are kept as they are under the
     /// fence, and all their rows are counted and digested behind it, while the
-    /// application goes on. No.
+    /// application goes on. Until that is done a snapshot stays open on either
+    /// side, which keeps dead rows from being removed, and a way back waits to be
+    /// started. No.
     pub certificate: bool,
     /// Whether the checks take the hold once for an instant, to see that it
     /// can be taken. Yes.
