@@ -14,7 +14,7 @@
 //! ```json
 //! {"version": 1, "run": "main", "leg": 1, "epoch": 3, "issued": "2026-01-31T12:00:00.5Z",
 //!  "source": {…}, "target": {…}, "fence": {…}, "drained": {…},
-//!  "tables": {"public.orders": {"sources": ["public.orders"], "columns": ["id", "net"],
+//!  "tables": {"public.orders": {"sources": ["public.orders"], "converted": false, "columns": ["id", "net"],
 //!             "source": {"rows": 2, "digest": "0f…"}, "target": {"rows": 2, "digest": "0f…"}}},
 //!  "not_counted": null, "sequences": [{"name": {…}, "last": 7, "called": true, "increment": 1}],
 //!  "sequence_margin": 1000, "verification": "skipped", "pause_ms": 57, "checksum": "8a…"}
@@ -24,7 +24,9 @@
 //!
 //! [`check`](Certificate::check) asks one of the two databases whether it still
 //! holds what is certified. The source does for as long as it is sealed and no
-//! way back follows into it; the target until the application writes to it.
+//! way back follows into it; the target until the application writes to it. Rows
+//! that a stage or a conversion has altered are certified as they arrived: the
+//! target alone can be asked for those.
 //!
 //! # What it does not show
 //!
@@ -94,6 +96,9 @@ pub struct Certificate {
 pub struct TableEvidence {
     /// The tables of the source that it is made of.
     pub sources: Vec<String>,
+    /// Whether its rows were converted to another engine's types on their way:
+    /// they are certified as they arrived.
+    pub converted: bool,
     /// The columns that are counted, by their names at the target, in the order
     /// in which they are digested.
     pub columns: Vec<String>,
@@ -208,9 +213,9 @@ impl Certificate {
         identity: &Identity,
         verify: &dyn Verify,
     ) -> Result<BTreeMap<String, Held>> {
-        let (ours, other) = match side {
-            Side::Source => (&self.source, &self.target),
-            Side::Target => (&self.target, &self.source),
+        let ours = match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
         };
         if let Err(error) = ours.expect(identity) {
             return Err(Error::new(ErrorKind::Conflict, "this is not the database that was certified")
@@ -219,14 +224,13 @@ impl Certificate {
                 .caused_by(error)
                 .during("certificate"));
         }
-        let one_engine = ours.engine == other.engine;
         let reader = verify.reader().await?;
         let mut held = BTreeMap::new();
         for (name, table) in &self.tables {
             let (at, certified) = match side {
                 Side::Target => (name, table.target),
                 Side::Source => match table.sources.as_slice() {
-                    [at] if one_engine => (at, table.source),
+                    [at] if !table.converted => (at, table.source),
                     [_] => {
                         held.insert(name.clone(), Held::NotChecked(CONVERTED.to_owned()));
                         continue;
@@ -238,7 +242,7 @@ impl Certificate {
                 },
             };
             let at: TableName = at.parse()?;
-            let found = match counted_alone(verify, &*reader, &at, &table.columns, one_engine).await {
+            let found = match counted_alone(verify, &*reader, &at, &table.columns, !table.converted).await {
                 Ok(count) if count == certified => Held::Same,
                 Ok(count) => Held::Other(count),
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {

@@ -64,6 +64,7 @@ pub(super) async fn both(sides: &Sides, units: &[Arc<Unit>]) -> Result<BTreeMap<
                 .map_err(|error| error.with("table", unit.name()))?;
         let evidence = TableEvidence {
             sources: unit.sources.iter().map(|table| table.origin.name.to_string()).collect(),
+            converted: unit.staged.origin.engine != unit.there.origin.engine,
             columns: unit.columns.names().map(str::to_owned).collect(),
             source,
             target,
