@@ -15,7 +15,7 @@ use super::cutover::{Evidence, Moment, TableScope};
 use super::request::CHECKS;
 use crate::connect::{Reader, Verify};
 use crate::schema::Selection;
-use crate::verify::{Again, Difference, VerifyOptions};
+use crate::verify::{Again, Difference, LOOKS, VerifyOptions};
 use crate::{Error, ErrorKind, Result};
 
 /// How often all rows of a table are compared, before it is given up that the
@@ -83,16 +83,20 @@ impl Compared {
     /// are left.
     async fn compared(&self) -> Result<()> {
         let again = self.whole().await?;
+        again.warm().await?;
+        // What is wrong shows in the first pass; the others only have to be
+        // quick, since what is touched meanwhile is left.
+        let mut looks = LOOKS;
         for _ in 0..PASSES {
             if again.count() <= FEW {
                 break;
             }
-            let found = again.pass().await?;
+            let found = again.pass(looks).await?;
             if !found.is_empty() {
                 return Err(differ(&found, "before the cutover"));
             }
+            looks = 1;
         }
-        again.warm().await?;
         *self.again.lock().unwrap_or_else(PoisonError::into_inner) = Some(again);
         Ok(())
     }

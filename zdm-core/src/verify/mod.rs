@@ -106,7 +106,7 @@ pub use count::Count;
 pub(crate) use count::counted_alone;
 pub use options::VerifyOptions;
 pub use report::{Difference, Kind, Repair, Report, TableReport};
-pub(crate) use touched::{Again, now};
+pub(crate) use touched::{Again, LOOKS, now};
 
 use self::passing::Passing;
 use self::sides::Sides;

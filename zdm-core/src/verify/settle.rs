@@ -65,7 +65,7 @@ pub(super) struct Seen {
 pub(super) type Suspected = BTreeMap<usize, Keys>;
 
 /// Settles suspects, all tables at once: the stream is waited for once in a
-/// round.
+/// round, of which there are as many as `looks` at most.
 ///
 /// # Errors
 /// When a side fails.
@@ -74,13 +74,14 @@ pub(super) async fn settle(
     units: &[Arc<Unit>],
     passing: &Passing,
     options: &VerifyOptions,
+    looks: u32,
     mut suspects: Suspected,
 ) -> Result<BTreeMap<usize, Settled>> {
     let mut settled: BTreeMap<usize, Settled> =
         suspects.keys().map(|unit| (*unit, Settled::default())).collect();
     let mut seen: HashMap<(usize, u128), Seen, RandomState> = HashMap::default();
     let rounds = passing.rounds(options.rounds).max(1);
-    for attempt in 1..=options.attempts.max(rounds) {
+    for attempt in 1..=looks {
         let mut source = looked(sides, units, Side::Source, &suspects).await?;
         let here = match passing {
             Passing::Rest => None,
@@ -123,7 +124,9 @@ pub(super) async fn settle(
         if suspects.is_empty() {
             break;
         }
-        tokio::time::sleep(pause(attempt)).await;
+        if attempt < looks {
+            tokio::time::sleep(pause(attempt)).await;
+        }
     }
     for (unit, suspects) in suspects {
         settled.entry(unit).or_default().unsettled = suspects;

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use futures::{FutureExt as _, TryFutureExt as _};
 
 use super::look::{Keys, Looked, look};
 use super::passing::Passing;
-use super::rows::Side;
+use super::rows::{KeyValues, Side};
 use super::settle::{Seen, Suspected, settle};
 use super::sides::Sides;
 use super::unit::Unit;
@@ -23,9 +23,10 @@ use crate::schema::TableName;
 /// Tables that are looked at side by side: each takes a connection to either
 /// side, and pools keep eight.
 const SIDE_BY_SIDE: usize = 4;
-/// How often a row is looked at while both sides change: one that goes on
-/// changing is compared under the fence.
-const LOOKS: u32 = 3;
+/// Keys that are looked for at once.
+const AT_ONCE: usize = 500;
+/// How often a row must be found to differ, while both sides change.
+pub(crate) const LOOKS: u32 = 3;
 
 /// Records from here on what the stream touches of these.
 pub(super) fn record(touched: &Touched, units: &[Arc<Unit>]) {
@@ -102,7 +103,7 @@ impl Again {
         options: VerifyOptions,
         touched: Touched,
     ) -> Self {
-        let options = options.rounds(LOOKS).attempts(LOOKS);
+        let options = options.rounds(LOOKS);
         Self { sides, units, passing, options, touched }
     }
 
@@ -122,19 +123,20 @@ impl Again {
         self.touched.count()
     }
 
-    /// Compares them behind the stream, while both sides change, and gives
-    /// what differs. Rows that go on changing are touched again.
+    /// Compares them behind the stream, while both sides change, so often at the
+    /// most, and gives what differs for certain, for which it takes three looks.
+    /// What is not found equal is touched again.
     ///
     /// # Errors
     /// When a side fails; all of them are touched again then.
-    pub(crate) async fn pass(&self) -> Result<Vec<Difference>> {
+    pub(crate) async fn pass(&self, looks: u32) -> Result<Vec<Difference>> {
         let mut taken = self.taken();
         let place = |name: &TableName| {
             self.units.iter().position(|unit| unit.staged.name == *name && unit.is_keyed())
         };
         let suspects: Suspected =
             (taken.keys.iter()).filter_map(|(name, keys)| Some((place(name)?, keys.clone()))).collect();
-        let settled = settle(&self.sides, &self.units, &self.passing, &self.options, suspects).await?;
+        let settled = settle(&self.sides, &self.units, &self.passing, &self.options, looks, suspects).await?;
         let (mut differences, mut left) = (Vec::new(), BTreeMap::new());
         for (at, settled) in settled {
             let unit = &self.units[at];
@@ -159,14 +161,14 @@ impl Again {
         let mut taken = self.taken();
         let mut compared = Vec::with_capacity(taken.keys.len());
         for unit in self.units.iter().filter(|unit| unit.is_keyed()) {
-            if let Some(keys) = taken.keys.get(&unit.staged.name) {
-                compared.push(self.compare(unit, keys).boxed());
+            for keys in taken.keys.get(&unit.staged.name).into_iter().flat_map(portions) {
+                compared.push(async move { self.compare(unit, &keys).await }.boxed());
             }
         }
         let compared: Vec<_> = stream::iter(compared).buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
         let (mut counts, mut differences) = (BTreeMap::new(), Vec::new());
         for (table, count, found) in compared {
-            counts.insert(table, count);
+            *counts.entry(table).or_insert(0) += count;
             differences.extend(found);
         }
         if differences.is_empty() {
@@ -182,11 +184,11 @@ impl Again {
     /// When a side fails.
     pub(crate) async fn warm(&self) -> Result<()> {
         let taken = self.taken();
-        let none = Keys::default();
         let mut looks = Vec::new();
         for unit in self.units.iter().filter(|unit| unit.is_keyed()) {
-            let keys = taken.keys.get(&unit.staged.name).unwrap_or(&none);
-            looks.push(self.compare(unit, keys).map_ok(drop).boxed());
+            let one: Keys =
+                taken.keys.get(&unit.staged.name).into_iter().flatten().take(1).map(copied).collect();
+            looks.push(async move { self.compare(unit, &one).await.map(drop) }.boxed());
         }
         stream::iter(looks).buffer_unordered(SIDE_BY_SIDE).try_collect().await
     }
@@ -201,6 +203,16 @@ impl Again {
     fn taken(&self) -> Taken<'_> {
         Taken { touched: &self.touched, keys: self.touched.take() }
     }
+}
+
+/// Keys in portions that can be looked for side by side.
+fn portions(keys: &Keys) -> Vec<Keys> {
+    let all: Vec<_> = keys.iter().collect();
+    all.chunks(AT_ONCE).map(|portion| portion.iter().copied().map(copied).collect()).collect()
+}
+
+fn copied((digest, key): (&u128, &KeyValues)) -> (u128, KeyValues) {
+    (*digest, key.clone())
 }
 
 fn differences(unit: &Unit, keys: &Keys, mut source: Looked, mut target: Looked) -> Vec<Difference> {

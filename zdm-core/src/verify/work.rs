@@ -138,9 +138,10 @@ impl Work {
         found: &mut (dyn FnMut(&Difference) + Send),
     ) -> Result<()> {
         let suspects = std::mem::take(&mut pool.suspects);
+        let looks = self.options.attempts.max(self.options.rounds);
         let settled = self
             .retry
-            .run(|| settle(&self.sides, &self.units, &self.passing, &self.options, suspects.clone()))
+            .run(|| settle(&self.sides, &self.units, &self.passing, &self.options, looks, suspects.clone()))
             .await
             .map_err(|error| error.during("verify.settle"))?;
         for (at, settled) in settled {

@@ -50,12 +50,15 @@ impl Cutover {
         } else {
             None
         };
-        if self.options.verify {
-            self.comparing()?.ready().await?;
-        }
-        let (lag, drain) = self.lag_that_fits().await?;
+        // A lag that cannot do is told before all rows are compared.
+        let (mut lag, mut drain) = self.lag_that_fits().await?;
         self.source_fence()?.arm(&self.run, &self.source_schema, self.options.hold).await?;
         let hold = if self.options.try_hold { Some(self.try_hold().await?) } else { None };
+        if self.options.verify {
+            // The last: what is touched behind it is left for the fence.
+            self.comparing()?.ready().await?;
+            (lag, drain) = self.lag_that_fits().await?;
+        }
         refuse_pause(drain, hold, &self.options)?;
         Ok((Forecast { lag, drain, hold }, identities))
     }
