@@ -97,6 +97,7 @@ async fn a_switch_is_refused_that_a_crash_of_the_source_could_take_back() {
             leg: 1,
             back: None,
             lease_until: 1,
+            note: None,
         };
         let position = Some(Position::new(Engine::new("mysql"), "1-1-1"));
         let switched = SwitchRecord { state: SwitchState::Switched, position, ..record.clone() };

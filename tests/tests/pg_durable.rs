@@ -99,6 +99,7 @@ async fn what_a_fence_has_answered_outlives_its_server() {
         leg: 1,
         back: None,
         lease_until: 1,
+        note: None,
     };
     fence.swap(run, None, Some(&record)).await.unwrap();
     home.crash().await;

@@ -84,6 +84,7 @@ impl Home {
             leg: 1,
             back: None,
             lease_until: 1,
+            note: None,
         }
     }
 
@@ -456,6 +457,7 @@ async fn the_record_is_swapped_only_if_it_is_what_was_expected() {
         SwitchRecord { epoch: Epoch(one.epoch.0 + 1), ..one.clone() },
         SwitchRecord { state: SwitchState::Requested, ..one.clone() },
         SwitchRecord { target: "another".to_owned(), ..one.clone() },
+        SwitchRecord { note: Some("{}".to_owned()), ..one.clone() },
         SwitchRecord { lease_until: one.lease_until + 1, ..one.clone() },
     ];
     for other in &others {

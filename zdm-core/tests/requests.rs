@@ -12,8 +12,8 @@ use zdm_core::change::Value;
 use zdm_core::connect::{Fence as _, HoldOptions, RunName, SwitchState};
 use zdm_core::gate::NoGate;
 use zdm_core::memory::{ENGINE, Fault, MemoryDatabase, Point};
-use zdm_core::migrate::cutover::CutoverOptions;
-use zdm_core::migrate::{Migration, Outcome, Requested, Until};
+use zdm_core::migrate::cutover::{CutoverOptions, Verification};
+use zdm_core::migrate::{Ask, Migration, Outcome, Requested, Until};
 use zdm_core::schema::{Column, DataType, Key, Table, TableName};
 use zdm_core::{Error, ErrorKind};
 
@@ -46,9 +46,16 @@ fn follower(old: &MemoryDatabase, new: &MemoryDatabase) -> tokio::task::JoinHand
     tokio::spawn(async move {
         let mut running = migration.start(CancellationToken::new());
         running.followed().await.unwrap();
-        running.requests().next().await;
         let hold = HoldOptions { deadline: Duration::from_secs(3), ..HoldOptions::default() };
-        let switch = running.cutover(Arc::new(NoGate), CutoverOptions::default().hold(hold)).await;
+        let own = CutoverOptions::default().hold(hold);
+        let switch = loop {
+            let ask = running.requests().next().await;
+            if !ask.rehearse {
+                break running.cutover(Arc::new(NoGate), ask.options(own)).await;
+            }
+            // Whoever asked hears how it went.
+            let _ = running.rehearse(Arc::new(NoGate), ask.options(own)).await;
+        };
         let error = switch.err();
         if error.is_some() {
             running.stop().await.unwrap();
@@ -63,14 +70,65 @@ async fn the_process_that_follows_cuts_over_for_the_one_that_asks() {
     insert(&old, 0..20).await;
     migration(&old, &new).run_until(Until::CaughtUp, CancellationToken::new()).await.unwrap();
     let follower = follower(&old, &new);
-    let Requested::Switched(record) = migration(&old, &new).request_cutover().await.unwrap() else {
+    let Requested::Switched(record) = migration(&old, &new).request(Ask::cutover()).await.unwrap() else {
         panic!("nobody has heard it");
     };
     assert_eq!(follower.await.unwrap().map(|error| error.to_string()), None);
     assert_eq!(record.state, SwitchState::Switched);
     assert_eq!(new.rows(&table()).unwrap(), old.rows(&table()).unwrap());
     // What has happened is not asked for again.
-    assert_eq!(migration(&old, &new).request_cutover().await.unwrap(), Requested::Switched(record));
+    assert_eq!(migration(&old, &new).request(Ask::cutover()).await.unwrap(), Requested::Switched(record));
+}
+
+/// The run goes on behind a rehearsal, and the source is written to; what is
+/// asked for goes with the request, and the certificate comes with the switch.
+#[tokio::test(start_paused = true)]
+async fn the_process_that_follows_rehearses_for_the_one_that_asks() {
+    let (old, new) = (database(), MemoryDatabase::new());
+    insert(&old, 0..20).await;
+    let asking = migration(&old, &new);
+    asking.run_until(Until::CaughtUp, CancellationToken::new()).await.unwrap();
+    assert_eq!(asking.request(Ask::rehearsal()).await.unwrap(), Requested::Nobody);
+    let follower = follower(&old, &new);
+    for verify in [false, true] {
+        let ask = Ask::rehearsal().verify(verify);
+        let Requested::Rehearsed(report) = asking.request(ask).await.unwrap() else {
+            panic!("nobody has heard it");
+        };
+        assert_eq!(matches!(report.verification, Verification::Touched(_)), verify);
+        assert_eq!(old.record(&RunName::default()).await.unwrap(), None);
+        let rows = i64::try_from(old.rows(&table()).unwrap().len()).unwrap();
+        insert(&old, rows..rows + 10).await;
+    }
+    // What is in the way of a rehearsal is told to whoever asked for it.
+    let mut in_the_way = old.begin();
+    in_the_way.insert(&table(), vec![Value::Int(1_000)]).await.unwrap();
+    let refused = asking.request(Ask::rehearsal()).await.unwrap_err();
+    assert!(refused.message().contains("has given it up"), "{refused}");
+    in_the_way.rollback();
+    assert_eq!(asking.certificate().await.unwrap(), None);
+    let ask = Ask::cutover().certificate(true).deadline(Some(Duration::from_secs(5)));
+    assert!(matches!(asking.request(ask).await.unwrap(), Requested::Switched(_)));
+    assert_eq!(follower.await.unwrap().map(|error| error.to_string()), None);
+    let certificate = asking.certificate().await.unwrap().unwrap();
+    assert!(certificate.is_equal(), "{certificate}");
+    assert_eq!(certificate.tables["public.t"].target.rows, 40);
+}
+
+/// To compare all rows may take longer than whoever asked would wait for a
+/// process that says nothing.
+#[tokio::test(start_paused = true)]
+async fn a_request_is_waited_for_while_all_rows_are_compared() {
+    let (old, new) = (database(), MemoryDatabase::new());
+    insert(&old, 0..20).await;
+    let asking = migration(&old, &new);
+    asking.run_until(Until::CaughtUp, CancellationToken::new()).await.unwrap();
+    let follower = follower(&old, &new);
+    old.faults().plan(Point::Read, 1, Fault::Delay(Duration::from_secs(400)));
+    let began = Instant::now();
+    assert!(matches!(asking.request(Ask::cutover().verify(true)).await.unwrap(), Requested::Switched(_)));
+    assert!(began.elapsed() > Duration::from_secs(300), "{:?}", began.elapsed());
+    assert_eq!(follower.await.unwrap().map(|error| error.to_string()), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,11 +143,11 @@ async fn a_cutover_that_is_given_up_is_known_at_once() {
         let follower = follower(&old, &new);
         async move { (follower.await.unwrap().unwrap(), Instant::now()) }
     });
-    let refused = migration(&old, &new).request_cutover().await.unwrap_err();
+    let refused = migration(&old, &new).request(Ask::cutover()).await.unwrap_err();
     let heard = Instant::now();
     let (error, given_up) = follower.await.unwrap();
     assert_eq!((refused.kind(), error.kind()), (ErrorKind::Conflict, ErrorKind::Timeout), "{refused}");
-    assert!(refused.message().contains("given the cutover up"), "{refused}");
+    assert!(refused.message().contains("has given it up"), "{refused}");
     // The clock jumps: what is counted here are waits, and not the machine.
     assert!(given_up - began >= Duration::from_secs(3), "{:?}", given_up - began);
     assert!(heard - given_up < Duration::from_secs(1), "heard {:?} later", heard - given_up);
@@ -102,7 +160,7 @@ async fn a_request_that_nobody_hears_leaves_nothing() {
     let (old, new) = (database(), MemoryDatabase::new());
     let asking = migration(&old, &new);
     asking.run_until(Until::CaughtUp, CancellationToken::new()).await.unwrap();
-    assert_eq!(asking.request_cutover().await.unwrap(), Requested::Nobody);
+    assert_eq!(asking.request(Ask::cutover()).await.unwrap(), Requested::Nobody);
     assert_eq!(old.record(&RunName::default()).await.unwrap(), None);
 }
 

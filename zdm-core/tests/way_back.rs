@@ -260,12 +260,16 @@ async fn application(world: [MemoryDatabase; 2], end: CancellationToken) -> Vec<
 }
 
 /// Follows and cuts over, or dies at that moment, its connections with it.
-async fn one_process(world: &World, options: CutoverOptions, dies: Duration) -> bool {
+async fn one_process(world: &World, options: CutoverOptions, rehearses: bool, dies: Duration) -> bool {
     let migration = world.migration();
     let work = async {
         let side = migration.side().await.ok()?;
         let mut running = from(&migration, side).start(CancellationToken::new());
         running.followed().await.ok()?;
+        if rehearses {
+            // Whatever becomes of it.
+            let _ = running.rehearse(Arc::new(NoGate), options).await;
+        }
         running.cutover(Arc::new(NoGate), options).await.ok()
     };
     let done = tokio::time::timeout(dies, work).await.is_ok_and(|done| done.is_some());
@@ -286,9 +290,14 @@ async fn schedule(seed: u64) -> usize {
         for db in [&world.old, &world.new] {
             db.faults().random(random.u64(..), 0.02, Duration::from_millis(3));
         }
-        let options = CutoverOptions::default().lease(Duration::from_secs(2)).settle(Duration::from_secs(1));
+        let options = CutoverOptions::default()
+            .lease(Duration::from_secs(2))
+            .settle(Duration::from_secs(1))
+            .verify(random.bool())
+            .certificate(random.bool());
+        let rehearses = random.bool();
         let dies = Duration::from_millis(random.u64(1..1500));
-        switched += usize::from(one_process(&world, options, dies).await);
+        switched += usize::from(one_process(&world, options, rehearses, dies).await);
     }
     world.old.faults().clear();
     world.new.faults().clear();

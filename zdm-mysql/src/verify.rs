@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 use zdm_core::change::{Batch, BatchBuilder, Budget, Field, Value};
 use zdm_core::connect::{Bounds, ChunkSize, Reader, Verify};
@@ -55,13 +56,72 @@ impl Verify for MySqlVerify {
     }
 
     async fn reader(&self) -> Result<Arc<dyn Reader>> {
-        Ok(Arc::new(MySqlReader { pool: Arc::new(Pool::new(&self.config)) }))
+        Ok(Arc::new(MySqlReader { pool: Arc::new(Pool::new(&self.config)), moment: None }))
+    }
+
+    async fn moment(&self) -> Result<Arc<dyn Reader>> {
+        let pool = Arc::new(Pool::new(&self.config));
+        let mut session = pool.take().await?;
+        Moment::of_all(&mut session).await?;
+        Ok(Arc::new(MySqlReader { pool, moment: Some(Arc::new(Mutex::new(Some(session)))) }))
     }
 }
 
 #[derive(Debug)]
 struct MySqlReader {
     pool: Arc<Pool>,
+    /// The one connection that has a moment open, for one read at a time; `None`
+    /// in it once a read has failed, and the moment is gone.
+    moment: Option<Arc<Mutex<Option<Session>>>>,
+}
+
+/// A connection on loan.
+#[derive(Debug)]
+enum Lent {
+    /// From the pool.
+    Idle(Session, Arc<Pool>),
+    /// That of the moment, and its place.
+    Moment(Session, OwnedMutexGuard<Option<Session>>),
+}
+
+impl Lent {
+    fn session(&mut self) -> &mut Session {
+        match self {
+            Self::Idle(session, _) | Self::Moment(session, _) => session,
+        }
+    }
+
+    /// Ends what was read, so that no table is locked, and gives it back.
+    async fn back(self) -> Result<()> {
+        match self {
+            Self::Idle(mut session, pool) => {
+                session.run("COMMIT").await?;
+                pool.give(session);
+            }
+            Self::Moment(mut session, mut place) => {
+                session.run(Moment::LEAVE).await?;
+                *place = Some(session);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl MySqlReader {
+    /// A connection on which a transaction has the table open.
+    async fn open(&self, table: &Table) -> Result<Lent> {
+        let Some(moment) = &self.moment else {
+            let mut session = self.pool.take().await?;
+            Moment::plain(&mut session, table).await?;
+            return Ok(Lent::Idle(session, Arc::clone(&self.pool)));
+        };
+        let mut place = Arc::clone(moment).lock_owned().await;
+        let mut session = place.take().ok_or_else(|| {
+            Error::new(ErrorKind::Gap, "the moment that was to be read is gone with its connection")
+        })?;
+        Moment::enter(&mut session, table).await?;
+        Ok(Lent::Moment(session, place))
+    }
 }
 
 #[async_trait]
@@ -83,11 +143,10 @@ impl Reader for MySqlReader {
         cancel: CancellationToken,
     ) -> Result<BoxStream<'static, Result<Batch>>> {
         let range = Range::try_from(&bounds)?;
-        let pool = Arc::clone(&self.pool);
-        let opened = until(&cancel, open(&pool, &table, &range)).await;
-        let session = opened.map_err(|e| about(e, &table, "verify.read"))?;
+        let opened = until(&cancel, self.select(&table, &range)).await;
+        let lent = opened.map_err(|e| about(e, &table, "verify.read"))?;
         let rows = Rows::new(Arc::clone(&table));
-        let reading = Reading { pool, session, rows, next: None, more: true };
+        let reading = Reading { lent, rows, next: None, more: true };
         let batches = stream::try_unfold(Some(reading), move |reading| {
             let (cancel, budget) = (cancel.clone(), budget.clone());
             async move {
@@ -104,7 +163,7 @@ impl Reader for MySqlReader {
     }
 
     async fn look(&self, table: &Arc<Table>, keys: &Batch) -> Result<Batch> {
-        look(&self.pool, table, keys).await.map_err(|e| about(e, table, "verify.look"))
+        self.named(table, keys).await.map_err(|e| about(e, table, "verify.look"))
     }
 
     /// At once, as [`Snapshot::flushed`](zdm_core::connect::Snapshot::flushed)
@@ -117,26 +176,45 @@ impl Reader for MySqlReader {
     }
 }
 
-async fn open(pool: &Pool, table: &Table, range: &Range) -> Result<Session> {
-    let mut session = pool.take().await?;
-    Moment::plain(&mut session, table).await?;
-    let condition = match key_columns(table) {
-        Ok(Some(key)) if range.is_bounded() => range.condition(&key)?,
-        Ok(None) if range.is_bounded() => {
-            return Err(Error::new(ErrorKind::SchemaChanged, "the key of a table is gone: make it again"));
+impl MySqlReader {
+    async fn select(&self, table: &Table, range: &Range) -> Result<Lent> {
+        let mut lent = self.open(table).await?;
+        let condition = match key_columns(table) {
+            Ok(Some(key)) if range.is_bounded() => range.condition(&key)?,
+            Ok(None) if range.is_bounded() => {
+                return Err(Error::new(
+                    ErrorKind::SchemaChanged,
+                    "the key of a table is gone: make it again",
+                ));
+            }
+            Err(error) if range.is_bounded() => return Err(error),
+            _ => "TRUE".to_owned(),
+        };
+        let sql = moment::rows(table, &condition, range.is_bounded());
+        lent.session().wire.select(&sql).await.map_err(moment::failed)?;
+        Ok(lent)
+    }
+
+    /// Without a place in the log: a target may keep none.
+    async fn named(&self, table: &Arc<Table>, keys: &Batch) -> Result<Batch> {
+        let mut rows = Rows::new(Arc::clone(table));
+        if keys.row_count() > 0 {
+            let mut lent = self.open(table).await?;
+            let sql = moment::rows(table, &reread::condition(table, keys)?, false);
+            let wire = &mut lent.session().wire;
+            wire.select(&sql).await.map_err(moment::failed)?;
+            while let Some(row) = wire.next_row().await.map_err(moment::failed)? {
+                rows.push(&row)?;
+            }
+            lent.back().await?;
         }
-        Err(error) if range.is_bounded() => return Err(error),
-        _ => "TRUE".to_owned(),
-    };
-    let sql = moment::rows(table, &condition, range.is_bounded());
-    session.wire.select(&sql).await.map_err(moment::failed)?;
-    Ok(session)
+        rows.finish(None)
+    }
 }
 
 /// Rows on their way. Dropped, the connection ends and with it the query.
 struct Reading {
-    pool: Arc<Pool>,
-    session: Session,
+    lent: Lent,
     rows: Rows,
     /// A row that is to begin the next batch.
     next: Option<BytesMut>,
@@ -151,7 +229,7 @@ impl Reading {
             self.rows.push(&row)?;
         }
         while self.more {
-            let Some(row) = self.session.wire.next_row().await.map_err(moment::failed)? else {
+            let Some(row) = self.lent.session().wire.next_row().await.map_err(moment::failed)? else {
                 self.more = false;
                 break;
             };
@@ -164,29 +242,9 @@ impl Reading {
         Ok(!self.rows.is_empty())
     }
 
-    async fn close(mut self) -> Result<()> {
-        self.session.run("COMMIT").await?;
-        self.pool.give(self.session);
-        Ok(())
+    async fn close(self) -> Result<()> {
+        self.lent.back().await
     }
-}
-
-/// In a moment of its own, and without a place in the log: a target may keep
-/// none.
-async fn look(pool: &Pool, table: &Arc<Table>, keys: &Batch) -> Result<Batch> {
-    let mut rows = Rows::new(Arc::clone(table));
-    if keys.row_count() > 0 {
-        let mut session = pool.take().await?;
-        Moment::plain(&mut session, table).await?;
-        let sql = moment::rows(table, &reread::condition(table, keys)?, false);
-        session.wire.select(&sql).await.map_err(moment::failed)?;
-        while let Some(row) = session.wire.next_row().await.map_err(moment::failed)? {
-            rows.push(&row)?;
-        }
-        session.run("COMMIT").await?;
-        pool.give(session);
-    }
-    rows.finish(None)
 }
 
 /// By the index alone where the key is one whole number; else the key is

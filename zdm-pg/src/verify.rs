@@ -53,6 +53,10 @@ impl Verify for PgVerify {
     async fn reader(&self) -> Result<Arc<dyn Reader>> {
         Ok(Arc::new(PgReader { pool: Arc::new(Pool::new(&self.config)) }))
     }
+
+    async fn moment(&self) -> Result<Arc<dyn Reader>> {
+        Ok(Arc::new(PgReader { pool: Arc::new(Pool::of_one_moment(&self.config).await?) }))
+    }
 }
 
 #[derive(Debug)]
@@ -138,7 +142,7 @@ async fn look(pool: &Pool, table: &Arc<Table>, keys: &Batch) -> Result<Batch> {
     let mut rows = Rows::new(Arc::clone(table), Form::Text);
     if keys.row_count() > 0 {
         let control = pool.take().await?;
-        let moment = Moment::open(&control, table).await?;
+        let moment = Moment::of(pool, &control, table).await?;
         let order = KeyOrder::of(&control, table).await?.ok_or_else(|| {
             Error::new(ErrorKind::Unsupported, "rows of a table without a key are found by no key")
         })?;

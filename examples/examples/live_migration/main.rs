@@ -13,33 +13,35 @@
 //!
 //! What happens: a shop is loaded into the first server; an application with
 //! some workers places orders, pays them, moves keys and deletes, all through
-//! a gate; the shop is copied, followed, and cut over to the second server
-//! under that load; the application goes on there. In the end every table is
-//! compared by plain SQL as it was at the moment of the switch, and the
+//! a gate; the shop is copied and followed. Under that load a cutover to the
+//! second server is rehearsed, and then done; from PostgreSQL it is rolled back
+//! and done again, since what is written on the new side follows to the old one.
+//! Each cutover compares under its fence what was touched since all rows were
+//! compared, and the last one is certified. In the end every table is compared
+//! by plain SQL as it was at the moment of the last switch, and the
 //! application's own ledger with what it finds in the new database.
 
 mod app;
+mod course;
 mod report;
 mod shop;
 mod witness;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use tokio_util::sync::CancellationToken;
-use zdm_core::gate::{Gate, GateControl};
+use zdm_core::gate::Gate;
 use zdm_core::migrate::Migration;
-use zdm_core::migrate::cutover::CutoverOptions;
 use zdm_core::schema::Selection;
 use zdm_mysql::{MySqlConfig, MySqlSource};
 use zdm_pg::{PgConfig, PgSink, PgSource};
 use zdm_servers::{PgOptions, Postgres};
 
 use crate::app::{App, Side};
+use crate::course::Course;
 use crate::report::{Bars, Report};
 use crate::shop::Old;
-use crate::witness::Witness;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -99,7 +101,11 @@ async fn migrate(args: &Args) -> Result<Report, Failure> {
     // The migration. The same lines move a database of yours.
     let sink = PgSink::new(PgConfig::parse(&new.url())?);
     let migration = match &old {
-        Old::Postgres(old) => Migration::between(PgSource::new(PgConfig::parse(&old.url())?), sink),
+        Old::Postgres(old) => {
+            let (from, to) = (PgConfig::parse(&old.url())?, PgConfig::parse(&new.url())?);
+            Migration::between(PgSource::new(from.clone()), sink)
+                .way_back(PgSource::new(to), PgSink::new(from))
+        }
         Old::MySql(old, _) => Migration::between(MySqlSource::new(MySqlConfig::parse(&old.url())?), sink)
             .tables(Selection::new(["shop.*"])?),
     };
@@ -114,36 +120,47 @@ async fn migrate(args: &Args) -> Result<Report, Failure> {
     let caught_up = moved.elapsed();
     let before = running.status();
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
-    let applied = running.status();
 
-    // The cutover. As the gate opens to the new side, the example looks at
-    // the new database as it is then, before the first request comes in.
-    let witness = Arc::new(Witness::new(gate.toward(Side::new("new", new.url())), new.clone()));
-    let switch =
-        running.cutover(Arc::clone(&witness) as Arc<dyn GateControl>, CutoverOptions::default()).await?;
-    // Online: foreign keys are validated while the application writes.
-    migration.complete().await?;
+    // Rehearsed, switched, and where something leads back, rolled back and
+    // switched again.
+    let course = Course {
+        migration: &migration,
+        gate: &gate,
+        old: Side::new("old", old.url()),
+        new: Side::new("new", new.url()),
+        database: &new,
+        between: Duration::from_secs(args.seconds),
+        said: &bars,
+    };
+    let went = course.run(running).await?;
     bars.finish();
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
     let ledger = app.stop().await;
 
     println!("comparing every row by plain SQL");
-    let (compared_rows, differences) = old.compare(&new, &witness.seen()?).await?;
+    let (compared_rows, differences) = old.compare(&new, &went.witness.seen()?).await?;
     let lost = ledger.missing(&new.connect().await?).await?;
+    let certified = went.certificate.differing().count() as u64;
 
     Ok(Report {
         from: old.engine(),
-        rows_copied: applied.rows_copied,
-        changes_applied: applied.changes_applied,
+        rows_copied: went.status.rows_copied,
+        changes_applied: went.status.changes_applied,
         rows_per_second: rate(before.rows_copied, caught_up),
         requests: ledger.requests,
         requests_per_second: rate(ledger.requests, ledger.time),
         failed_requests: ledger.failed,
         first_failure: ledger.first_failure,
         longest_wait_ms: gate.stats().longest_wait.as_secs_f64() * 1_000.0,
-        pause: switch.pause,
+        rehearsal: went.rehearsal,
+        switches: went.pauses.len(),
+        rollback: went.rollback,
+        pause: *went.pauses.last().ok_or("nothing was switched")?,
+        touched_rows: went.touched_rows,
+        certified_rows: went.certificate.tables.values().map(|table| table.target.rows).sum(),
+        certificate: went.certificate.is_equal(),
         compared_rows,
-        differences: differences + lost,
+        differences: differences + lost + certified,
         seconds: began.elapsed().as_secs_f64(),
     })
 }

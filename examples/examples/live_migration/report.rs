@@ -27,7 +27,20 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) first_failure: Option<String>,
     pub(crate) longest_wait_ms: f64,
+    /// What the rehearsal has measured.
+    pub(crate) rehearsal: Pause,
+    /// Switches in all, there and back.
+    pub(crate) switches: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rollback: Option<Pause>,
+    /// Of the last switch.
     pub(crate) pause: Pause,
+    /// Rows that were compared under fences.
+    pub(crate) touched_rows: u64,
+    /// Rows that the certificate of the last switch has counted on both sides.
+    pub(crate) certified_rows: u64,
+    /// Whether it shows both sides equal.
+    pub(crate) certificate: bool,
     pub(crate) compared_rows: u64,
     pub(crate) differences: u64,
     pub(crate) seconds: f64,
@@ -36,7 +49,7 @@ pub(crate) struct Report {
 impl Report {
     /// Whether nothing failed and nothing differs.
     pub(crate) fn is_perfect(&self) -> bool {
-        self.failed_requests == 0 && self.differences == 0
+        self.failed_requests == 0 && self.differences == 0 && self.certificate
     }
 }
 
@@ -54,16 +67,35 @@ impl fmt::Display for Report {
             writeln!(f, "  the first one: {failure}")?;
         }
         writeln!(f, "longest wait at gate {:>12.1}  ms", self.longest_wait_ms)?;
-        let Pause { gate_ms, fence_ms, drain_ms, finish_ms, switch_ms, open_ms, total_ms, .. } = self.pause;
+        pause(f, "pause, rehearsed", &self.rehearsal)?;
+        if let Some(rollback) = &self.rollback {
+            pause(f, "pause of the rollback", rollback)?;
+        }
+        pause(f, "pause of the cutover", &self.pause)?;
         writeln!(
             f,
-            "pause of the cutover {total_ms:>12.1}  ms (gate {gate_ms:.1}, fence {fence_ms:.1}, drain {drain_ms:.1}, \
-             sequences and foreign keys {finish_ms:.1}, seal {switch_ms:.1}, open {open_ms:.1})"
+            "touched, compared    {:>12}  (rows under the fence, of {} switches)",
+            self.touched_rows, self.switches
         )?;
+        let certificate = if self.certificate { "both sides equal" } else { "BOTH SIDES DIFFER" };
+        writeln!(f, "certified            {:>12}  ({certificate})", self.certified_rows)?;
         writeln!(f, "rows compared        {:>12}", self.compared_rows)?;
         writeln!(f, "differences          {:>12}", self.differences)?;
         write!(f, "seconds              {:>12.1}", self.seconds)
     }
+}
+
+fn pause(f: &mut fmt::Formatter<'_>, name: &str, pause: &Pause) -> fmt::Result {
+    let Pause { gate_ms, fence_ms, drain_ms, verify_ms, finish_ms, switch_ms, open_ms, total_ms } = pause;
+    write!(
+        f,
+        "{name:<20} {total_ms:>12.1}  ms (gate {gate_ms:.1}, fence {fence_ms:.1}, drain {drain_ms:.1}, verification \
+         {verify_ms:.1}"
+    )?;
+    if *switch_ms > 0.0 {
+        write!(f, ", sequences and foreign keys {finish_ms:.1}, seal {switch_ms:.1}, open {open_ms:.1}")?;
+    }
+    writeln!(f, ")")
 }
 
 /// What becomes of the schema at another engine, in a few lines.
@@ -119,6 +151,11 @@ impl Bars {
             }
         });
         Self { all, task }
+    }
+
+    /// Says something above the bars.
+    pub(crate) fn say(&self, line: &str) {
+        self.all.suspend(|| println!("{line}"));
     }
 
     pub(crate) fn finish(self) {

@@ -162,6 +162,11 @@ impl Done {
     }
 }
 
+/// Where a test keeps a certificate.
+pub(crate) fn certificate(name: &str) -> String {
+    format!("{}/{name}.json", env!("CARGO_TARGET_TMPDIR"))
+}
+
 /// `zdm migrate --follow`.
 pub(crate) struct Follower {
     child: Child,

@@ -8,5 +8,6 @@ mod fixture;
 mod fro;
 mod life;
 mod refusals;
+mod rehearsed;
 mod rights;
 mod verify;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::fixture::{Case, SHOP, done, pair};
+use crate::fixture::{Case, SHOP, certificate, done, pair};
 
 /// A role on both sides, the source's tables owned by another.
 async fn mover(case: &Case, role: &str) -> (String, String) {
@@ -53,8 +53,14 @@ async fn the_rights_of_the_documentation_are_enough() {
     let copied = zdm(&["migrate", "--json"]).await;
     assert_eq!(copied.code, Some(0), "{copied:?}");
     case.source.execute("UPDATE customer SET name = 'changed' WHERE id < 9").await.unwrap();
-    let switched = zdm(&["migrate", "--cutover", "--json"]).await;
-    assert_eq!((switched.code, &switched.summary()["state"]), (Some(0), &json!("switched")), "{switched:?}");
+    let file = certificate("mover");
+    let certified = ["migrate", "--cutover", "--verify", "--certificate", &file, "--json"];
+    let switched = done(case.between(&certified, &from, &to)).await;
+    assert_eq!(
+        (switched.code, &switched.summary()["certificate"]),
+        (Some(0), &json!("equal")),
+        "{switched:?}"
+    );
     case.equal().await;
     // The application is another role: it is refused here and served there.
     let stray = "SET ROLE mover_owner; INSERT INTO customer (name) VALUES ('stray')";

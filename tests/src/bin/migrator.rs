@@ -5,7 +5,7 @@
 //! ```text
 //! migrator --from URL --to URL [--run NAME] [--tables PATTERN]... [--map JSON] [--chunk BYTES] [--jobs N]
 //!          [--budget BYTES] [--group BYTES] [--spool-memory BYTES] [--attempts N] [--shapes MILLIS] [--until caught_up|cancelled]
-//!          [--cutover following] [--kill-at POINT:N] [--hold-at POINT:N] [--fail POINT=ACTIONS]
+//!          [--cutover following] [--evidence yes] [--kill-at POINT:N] [--hold-at POINT:N] [--fail POINT=ACTIONS]
 //! ```
 //!
 //! A URL is `postgresql://…`, `mysql://…` or `mariadb://…`, on either side.
@@ -14,7 +14,8 @@
 //! `go`. `--fail` gives a failpoint the actions of the crate `fail`. The line
 //! `stop` ends the run at a durable position, `cutover` cuts over when it
 //! follows, as `--cutover following` does without being told, and the end of the
-//! input ends the process.
+//! input ends the process. With `--evidence yes` a cutover verifies and
+//! certifies.
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
@@ -94,7 +95,15 @@ async fn run() -> Result<Value> {
     }
     // A start behind a killed cutover waits until this has run out.
     let options = CutoverOptions::default().lease(std::time::Duration::from_secs(2));
+    let options = options.verify(args.evidence).certificate(args.evidence);
     let switch = running.cutover(Arc::new(NoGate), options).await?;
+    // Both sides as they were at the switch, by other eyes than the test's.
+    if let Some((table, rows)) =
+        switch.certificate.iter().flat_map(|certificate| certificate.differing()).next()
+    {
+        let differ = format!("the certificate shows a difference: {rows:?}");
+        return Err(Error::new(ErrorKind::Other, differ).with("table", table));
+    }
     say(&json!({"event": "switched", "switch": switch}));
     Ok(json!({"event": "end", "outcome": Outcome::Switched { position: Some(switch.position) }}))
 }
@@ -144,6 +153,7 @@ struct Args {
     to: String,
     until: Until,
     cutover: bool,
+    evidence: bool,
     options: Options,
     mapping: Mapping,
 }
@@ -151,7 +161,7 @@ struct Args {
 impl Args {
     fn read(mut args: impl Iterator<Item = String>, gone: &Arc<Mutex<mpsc::Receiver<()>>>) -> Result<Self> {
         let (mut from, mut to, mut until) = (String::new(), String::new(), Until::Cancelled);
-        let (mut cutover, mut mapping) = (false, Mapping::new());
+        let (mut cutover, mut evidence, mut mapping) = (false, false, Mapping::new());
         let mut options = Options::default();
         options.idle_interval = std::time::Duration::from_millis(100);
         options.linger = std::time::Duration::from_millis(50);
@@ -177,6 +187,7 @@ impl Args {
                 "--until" if value == "caught_up" => until = Until::CaughtUp,
                 "--until" if value == "cancelled" => until = Until::Cancelled,
                 "--cutover" if value == "following" => cutover = true,
+                "--evidence" if value == "yes" => evidence = true,
                 "--kill-at" => at(&value, kill)?,
                 "--hold-at" => {
                     let (point, gone) = (value.clone(), Arc::clone(gone));
@@ -196,7 +207,7 @@ impl Args {
         if !tables.is_empty() {
             options.tables = Selection::new(tables)?;
         }
-        Ok(Self { from, to, until, cutover, options, mapping })
+        Ok(Self { from, to, until, cutover, evidence, options, mapping })
     }
 }
 

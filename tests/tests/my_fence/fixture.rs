@@ -102,6 +102,7 @@ impl Home {
             leg: 1,
             back: None,
             lease_until: 1,
+            note: None,
         }
     }
 

@@ -136,6 +136,7 @@ async fn the_record_is_swapped_only_if_it_is_what_was_expected() {
             SwitchRecord { lease_until: 3, ..one.clone() },
             SwitchRecord { epoch: zdm_core::connect::Epoch(8), ..one.clone() },
             SwitchRecord { target: "db3".to_owned(), ..one.clone() },
+            SwitchRecord { note: Some("{}".to_owned()), ..one.clone() },
             SwitchRecord { state: SwitchState::Requested, ..one.clone() },
             home.switched(),
         ];

@@ -53,7 +53,7 @@ pub(crate) fn migration(route: &Route) -> Migration {
     Migration::between_shared(source, sink).options(options).build().unwrap()
 }
 
-fn source(url: &str) -> Arc<dyn Source> {
+pub(crate) fn source(url: &str) -> Arc<dyn Source> {
     match url.starts_with("postgres") {
         true => Arc::new(PgSource::new(PgConfig::parse(url).unwrap())),
         false => Arc::new(MySqlSource::new(MySqlConfig::parse(url).unwrap())),

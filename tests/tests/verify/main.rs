@@ -9,5 +9,6 @@
 
 mod fixture;
 mod live;
+mod moment;
 mod planted;
 mod resumed;

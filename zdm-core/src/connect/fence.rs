@@ -22,6 +22,9 @@ pub enum SwitchState {
     Preparing,
     /// The source is sealed; the target is the active side.
     Switched,
+    /// What was asked for was given up, or was a rehearsal: the note says what
+    /// became of it, until the lease runs out. Nothing is under way.
+    Answered,
 }
 
 /// The durable record of a cutover.
@@ -49,9 +52,17 @@ pub struct SwitchRecord {
     /// Until when the process that drives it speaks for itself, in
     /// milliseconds since 1970 by the database's clock.
     pub lease_until: i64,
+    /// What is asked for, what became of it, or the certificate of a switch, as
+    /// JSON.
+    pub note: Option<String>,
 }
 
 impl SwitchRecord {
+    /// Whether it is about a cutover that is asked for, and none is under way.
+    pub fn is_asked(&self) -> bool {
+        matches!(self.state, SwitchState::Requested | SwitchState::Answered)
+    }
+
     /// Whether it tells of a switch that came before leg `leg`.
     pub fn is_history(&self, leg: u32) -> bool {
         self.state == SwitchState::Switched && self.leg < leg

@@ -32,6 +32,15 @@ pub trait Verify: Send + Sync {
     /// # Errors
     /// When the server cannot be reached.
     async fn reader(&self) -> Result<Arc<dyn Reader>>;
+
+    /// The same, for all tables as they are at this moment, whatever is written
+    /// while they are read. Reads come one after the other. Between two of them
+    /// no table is locked; but a snapshot stays open until it is dropped.
+    ///
+    /// # Errors
+    /// When the server cannot be reached; later, `SchemaChanged` for a table
+    /// that was truncated or rewritten since.
+    async fn moment(&self) -> Result<Arc<dyn Reader>>;
 }
 
 /// Reads rows of tables as they are at that moment. Many tasks share one.

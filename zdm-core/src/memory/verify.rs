@@ -1,5 +1,6 @@
 //! What the tables of a memory database hold.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -38,21 +39,31 @@ impl Verify for MemoryDatabase {
     }
 
     async fn reader(&self) -> Result<Arc<dyn Reader>> {
-        Ok(Arc::new(MemoryReader { db: self.clone(), life: self.lock().life }))
+        Ok(Arc::new(MemoryReader { db: self.clone(), life: self.lock().life, kept: None }))
+    }
+
+    async fn moment(&self) -> Result<Arc<dyn Reader>> {
+        self.hit(Point::Read).await?.answer(())?;
+        let state = self.lock();
+        Ok(Arc::new(MemoryReader { db: self.clone(), life: state.life, kept: Some(state.tables.clone()) }))
     }
 }
 
 struct MemoryReader {
     db: MemoryDatabase,
     life: u64,
+    /// The tables of a moment.
+    kept: Option<BTreeMap<TableName, Stored>>,
 }
 
 impl MemoryReader {
     fn select<T>(&self, table: &Table, look: impl FnOnce(&Stored) -> Result<T>) -> Result<T> {
         let state = self.db.lock();
         state.alive(self.life)?;
-        let stored = state
-            .tables
+        let stored = self
+            .kept
+            .as_ref()
+            .unwrap_or(&state.tables)
             .get(&table.origin.name)
             .filter(|stored| stored.table.origin.fingerprint == table.origin.fingerprint);
         look(stored.ok_or_else(|| {

@@ -15,6 +15,10 @@ use crate::{Error, ErrorKind, Position, Result};
 impl Plan {
     pub(super) async fn attempt(&self, until: Until, cancel: &CancellationToken) -> Result<Outcome> {
         let mut start = unless_cancelled(cancel, self.begin()).await?;
+        if start.state.record.position != *self.durable.position().borrow() {
+            // Somebody else has applied what this process has not seen.
+            self.durable.touched().forget();
+        }
         if start.state.record.phase == Phase::Copying {
             unless_cancelled(cancel, self.copy(&mut start, cancel)).await?;
         }

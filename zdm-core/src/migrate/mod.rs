@@ -32,6 +32,34 @@
 //! | following | all indexes and constraints but foreign keys |
 //! | switched | the source's seal and the record that says so |
 //!
+//! # Before the button is pressed, and behind it
+//!
+//! A [rehearsal](Running::rehearse) goes through a cutover up to its switch and
+//! gives everything back. [`verify`](cutover::CutoverOptions::verify) compares
+//! rows before the fence and under it, and a
+//! [certificate](cutover::CutoverOptions::certificate) tells what both sides were
+//! at the switch.
+//!
+//! ```no_run
+//! # async fn example(
+//! #     mut running: zdm_core::migrate::Running,
+//! #     gate: std::sync::Arc<dyn zdm_core::gate::GateControl>,
+//! # ) -> zdm_core::Result<()> {
+//! use std::sync::Arc;
+//! use zdm_core::migrate::cutover::CutoverOptions;
+//!
+//! let options = CutoverOptions::default().verify(true).certificate(true);
+//! let rehearsal = running.rehearse(Arc::clone(&gate), options).await?;
+//! println!("writers waited {:.0} ms", rehearsal.pause.total_ms);
+//! let switch = running.cutover(gate, options).await?;
+//! if let Some(certificate) = switch.certificate {
+//!     assert!(certificate.is_equal());
+//!     println!("{}", certificate.to_json());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Back again
 //!
 //! A migration that is built with a [way back](Builder::way_back) can be
@@ -72,7 +100,9 @@
 //! ```
 
 mod attempt;
+pub mod certificate;
 pub mod cutover;
+mod evidence;
 mod leg;
 mod options;
 mod request;
@@ -91,7 +121,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use leg::Other;
 pub use leg::Side;
 pub use options::{Builder, Options};
-pub use request::{Requested, Requests};
+pub use request::{Ask, Requested, Requests};
 pub use running::{Outcome, Running, Until};
 
 use crate::connect::{Checkpoint, Finding, Role, Sink, Source};

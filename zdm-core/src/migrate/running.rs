@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::cutover::{CutoverOptions, Switch};
+use super::cutover::{CutoverOptions, Rehearsal, Switch};
 use super::{Plan, Requests};
 use crate::connect::Phase;
 use crate::gate::GateControl;
@@ -59,6 +59,8 @@ pub struct Running {
 
 impl Running {
     pub(crate) fn start(plan: Arc<Plan>, until: Until, cancel: CancellationToken) -> Self {
+        // Another process may have followed the run since.
+        plan.durable.touched().forget();
         let cancel = cancel.child_token();
         let status = plan.status.subscribe();
         let token = cancel.clone();
@@ -128,8 +130,8 @@ impl Running {
         }
     }
 
-    /// The cutovers that other processes
-    /// [ask for](super::Migration::request_cutover).
+    /// The cutovers and rehearsals that other processes
+    /// [ask for](super::Migration::request).
     pub fn requests(&self) -> Requests {
         Requests(Arc::clone(&self.plan))
     }
@@ -137,7 +139,9 @@ impl Running {
     /// Makes the target the active side, while the application goes on behind
     /// its gate. With `Ok` the run has ended; with an error everything was
     /// undone, the source is the active side, and the run goes on, unless the
-    /// message says otherwise.
+    /// message says otherwise. With a
+    /// [certificate](CutoverOptions::certificate) it answers only when all rows
+    /// are counted, long after the application is at work on the target.
     ///
     /// Drive it to its end: dropped, it leaves a record that the next start
     /// clears.
@@ -145,10 +149,10 @@ impl Running {
     /// # Errors
     /// Those of the steps of a [cutover](super::cutover).
     pub async fn cutover(&mut self, gate: Arc<dyn GateControl>, options: CutoverOptions) -> Result<Switch> {
-        let switch = match Arc::clone(&self.plan).cutover(gate, options).await {
-            Ok(switch) => switch,
+        let (mut switched, mut switch) = match Arc::clone(&self.plan).cutover(gate, options).await {
+            Ok(switched) => switched,
             Err(error) => {
-                self.plan.dismiss_request().await;
+                self.plan.dismiss_request(&error).await;
                 return Err(error);
             }
         };
@@ -160,7 +164,33 @@ impl Running {
         self.plan.record_switch(&switch).await;
         // For who waits for its end once more.
         self.outcome = Some(Outcome::Switched { position: Some(switch.position.clone()) });
+        switch.certificate = switched.certify().await;
+        if let Some(certificate) = &switch.certificate {
+            self.plan.publish(certificate).await;
+        }
         Ok(switch)
+    }
+
+    /// Goes through a cutover up to step 5, against the live source, and gives
+    /// everything back: what it would cost, and whether anything is in its way.
+    /// Writers wait for as long as [reported](Rehearsal::pause), at most
+    /// [`pause`](CutoverOptions::pause). The run goes on; nothing is left behind
+    /// but what [`Fence::arm`](crate::connect::Fence::arm) has made ready.
+    ///
+    /// Drive it to its end, as a [cutover](Self::cutover).
+    ///
+    /// # Errors
+    /// Those of the steps, which a cutover would have met too.
+    pub async fn rehearse(
+        &mut self,
+        gate: Arc<dyn GateControl>,
+        options: CutoverOptions,
+    ) -> Result<Rehearsal> {
+        let rehearsed = Arc::clone(&self.plan).rehearse(gate, options).await;
+        if let Err(error) = &rehearsed {
+            self.plan.dismiss_request(error).await;
+        }
+        rehearsed
     }
 }
 

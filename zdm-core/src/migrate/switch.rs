@@ -5,7 +5,8 @@ use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 
-use super::cutover::{Cutover, CutoverOptions, Follower, Lag, Switch};
+use super::cutover::{Cutover, CutoverOptions, Follower, Lag, Rehearsal, Switch, Switched};
+use super::evidence::Compared;
 use super::{Plan, shapes};
 use crate::connect::{Phase, Step};
 use crate::gate::GateControl;
@@ -13,12 +14,31 @@ use crate::run::Turn;
 use crate::{Error, ErrorKind, Position, Result};
 
 impl Plan {
-    /// All steps of a cutover, while the run follows.
+    /// All steps of a cutover but its certificate, while the run follows.
     pub(super) async fn cutover(
         self: Arc<Self>,
         gate: Arc<dyn GateControl>,
         options: CutoverOptions,
-    ) -> Result<Switch> {
+    ) -> Result<(Switched, Switch)> {
+        let _cutting_over = CuttingOver::begin(&self.cutting_over, self.durable.turn())?;
+        self.planned(gate, options).await?.switch().await
+    }
+
+    /// Those that a rehearsal goes through.
+    pub(super) async fn rehearse(
+        self: Arc<Self>,
+        gate: Arc<dyn GateControl>,
+        options: CutoverOptions,
+    ) -> Result<Rehearsal> {
+        let _cutting_over = CuttingOver::begin(&self.cutting_over, self.durable.turn())?;
+        self.planned(gate, options).await?.rehearse().await
+    }
+
+    async fn planned(
+        self: &Arc<Self>,
+        gate: Arc<dyn GateControl>,
+        options: CutoverOptions,
+    ) -> Result<Cutover> {
         let run = self.options.run.clone();
         let state = self.checkpoint.load(&run).await?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "there is no run of that name to cut over").with("run", &run)
@@ -29,14 +49,14 @@ impl Plan {
         // while the run followed shows only here.
         shapes::unchanged(&state.record.tables, &source)?;
         let target = Arc::new(self.stages.schema(&source)?);
-        let _cutting_over = CuttingOver::begin(&self.cutting_over, self.durable.turn())?;
         let mut cutover = Cutover::new(
             run,
             state.record.epoch,
             (Arc::clone(&self.source), source),
             (Arc::clone(&self.sink), target),
-            Arc::clone(&self) as Arc<dyn Follower>,
+            Arc::clone(self) as Arc<dyn Follower>,
         )
+        .evidence(Arc::new(Compared::new(Arc::clone(self))))
         .gate(gate)
         .leg(leg)
         .tables(self.tables())
@@ -45,7 +65,7 @@ impl Plan {
         if let Some(other) = &self.other {
             cutover = cutover.way_back(other.run.clone(), Arc::clone(&other.source), Arc::clone(&other.sink));
         }
-        cutover.run().await
+        Ok(cutover)
     }
 
     /// Notes in the run's own record what the source's record has decided. If
@@ -119,7 +139,7 @@ impl Drop for CuttingOver<'_> {
 
 #[async_trait]
 impl Follower for Plan {
-    async fn applied_past(&self, goal: &Position) -> Result<()> {
+    async fn applied_past(&self, goal: &Position) -> Result<Position> {
         // While this guard lives, positions that bear no rows are made
         // durable at once too: the marker behind the fence is one.
         let _hurry = self.durable.hurry();
@@ -128,9 +148,9 @@ impl Follower for Plan {
             let at = position.borrow_and_update().clone();
             if let Some(at) = at
                 && self.source.reached(&at, goal)?
-                && self.is_durable(goal).await?
+                && let Some(durable) = self.durable_past(goal).await?
             {
-                return Ok(());
+                return Ok(durable);
             }
             tokio::select! {
                 biased;
@@ -169,11 +189,11 @@ impl Follower for Plan {
 
 impl Plan {
     /// What the target itself says: a drain that ends early loses commits.
-    async fn is_durable(&self, goal: &Position) -> Result<bool> {
+    async fn durable_past(&self, goal: &Position) -> Result<Option<Position>> {
         let state = self.checkpoint.load(&self.options.run).await?;
         match state.and_then(|state| state.record.position) {
-            Some(at) => self.source.reached(&at, goal),
-            None => Ok(false),
+            Some(at) if self.source.reached(&at, goal)? => Ok(Some(at)),
+            _ => Ok(None),
         }
     }
 }

@@ -1,13 +1,16 @@
 //! A run's own verification.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Migration;
-use crate::connect::Phase;
+use super::certificate::TableEvidence;
+use super::{Migration, Plan};
+use crate::connect::{Phase, Reader};
 use crate::migrate::cutover::Follower;
-use crate::verify::{Difference, Report, Verification, VerifyOptions};
+use crate::schema::Schema;
+use crate::verify::{Again, Difference, Report, Verification, VerifyOptions};
 use crate::{Error, ErrorKind, Result};
 
 impl Migration {
@@ -31,9 +34,19 @@ impl Migration {
         cancel: CancellationToken,
         found: &mut (dyn FnMut(&Difference) + Send),
     ) -> Result<Report> {
-        let plan = &self.plan;
-        let run = &plan.options.run;
-        let phase = plan.checkpoint.load(run).await?.map(|state| state.record.phase);
+        self.plan.verify(options, cancel, found).await
+    }
+}
+
+impl Plan {
+    pub(super) async fn verify(
+        self: &Arc<Self>,
+        options: VerifyOptions,
+        cancel: CancellationToken,
+        found: &mut (dyn FnMut(&Difference) + Send),
+    ) -> Result<Report> {
+        let run = &self.options.run;
+        let phase = self.checkpoint.load(run).await?.map(|state| state.record.phase);
         if phase.is_some_and(|phase| phase < Phase::Following) {
             return Err(Error::new(
                 ErrorKind::Conflict,
@@ -42,8 +55,7 @@ impl Migration {
             .with("run", run)
             .during("verify"));
         }
-        let running = plan.durable.is_running();
-        if options.repair && (!running || phase != Some(Phase::Following)) {
+        if options.repair && (!self.durable.is_running() || phase != Some(Phase::Following)) {
             return Err(Error::new(
                 ErrorKind::Config,
                 "only the process that follows a run can repair its target: start the run here first, and before \
@@ -52,26 +64,60 @@ impl Migration {
             .with("run", run)
             .during("verify"));
         }
-        // DDL and TRUNCATE may be in the way for a moment.
-        let source = plan.options.retry.run(|| plan.describe()).await?;
-        let target = plan.stages.schema(&source)?;
-        let repairs = options.repair.then(|| plan.durable.repairs().clone());
-        let verification = Verification {
-            run,
-            phase,
-            source: &plan.source,
-            source_schema: &source,
-            sink: &plan.sink,
-            target_schema: &target,
-            stages: &plan.stages,
-            checkpoint: &plan.checkpoint,
-            follower: running.then(|| Arc::clone(plan) as Arc<dyn Follower>),
-            repairs,
-            throttle: &plan.throttle,
-            retry: &plan.options.retry,
-            budget: plan.options.budget,
-            status: &plan.status,
-        };
+        let (source, target) = self.both_schemas().await?;
+        let repairs = options.repair.then(|| self.durable.repairs().clone());
+        let verification = Verification { repairs, ..self.verification(phase, (&source, &target)) };
         verification.run(options, cancel, found).await
+    }
+
+    /// Both sides of what a verification in this process leads on from.
+    pub(super) async fn again(self: &Arc<Self>, cancel: &CancellationToken) -> Result<Again> {
+        let (source, target) = self.both_schemas().await?;
+        let verification = self.verification(Some(Phase::Following), (&source, &target));
+        verification.again(VerifyOptions::default(), cancel).await
+    }
+
+    /// Counts and digests what readers find on both sides.
+    pub(super) async fn counted(
+        self: &Arc<Self>,
+        source: Arc<dyn Reader>,
+        target: Arc<dyn Reader>,
+    ) -> Result<BTreeMap<String, TableEvidence>> {
+        let cancel = CancellationToken::new();
+        let _ends = cancel.clone().drop_guard();
+        let (source_schema, target_schema) = self.both_schemas().await?;
+        let verification = self.verification(Some(Phase::Switched), (&source_schema, &target_schema));
+        verification.count((source, target), &cancel).await
+    }
+
+    async fn both_schemas(&self) -> Result<(Schema, Schema)> {
+        // DDL and TRUNCATE may be in the way for a moment.
+        let source = self.options.retry.run(|| self.describe()).await?;
+        let target = self.stages.schema(&source)?;
+        Ok((source, target))
+    }
+
+    fn verification<'a>(
+        self: &'a Arc<Self>,
+        phase: Option<Phase>,
+        (source_schema, target_schema): (&'a Schema, &'a Schema),
+    ) -> Verification<'a> {
+        Verification {
+            run: &self.options.run,
+            phase,
+            source: &self.source,
+            source_schema,
+            sink: &self.sink,
+            target_schema,
+            stages: &self.stages,
+            checkpoint: &self.checkpoint,
+            follower: self.durable.is_running().then(|| Arc::clone(self) as Arc<dyn Follower>),
+            repairs: None,
+            touched: self.durable.touched(),
+            throttle: &self.throttle,
+            retry: &self.options.retry,
+            budget: self.options.budget,
+            status: &self.status,
+        }
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::rate::Rate;
 use super::repair::Repairs;
+use super::touched::Touched;
 use super::turn::Turn;
 use crate::Position;
 use crate::change::Budget;
@@ -25,6 +26,7 @@ pub(crate) struct Durable {
     turn: Turn,
     rate: Arc<Mutex<Rate>>,
     repairs: Repairs,
+    touched: Touched,
 }
 
 /// A stream that is open.
@@ -74,6 +76,7 @@ impl Durable {
             turn: Turn::new(),
             rate: Arc::default(),
             repairs: Repairs::new(),
+            touched: Touched::default(),
         }
     }
 
@@ -91,6 +94,11 @@ impl Durable {
     /// What is to be made right at the target.
     pub(crate) fn repairs(&self) -> &Repairs {
         &self.repairs
+    }
+
+    /// What was touched since the last verification.
+    pub(crate) fn touched(&self) -> &Touched {
+        &self.touched
     }
 
     /// Whether the run is under way in this process, though its stream may be

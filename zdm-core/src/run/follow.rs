@@ -324,6 +324,7 @@ impl Follow<'_> {
         }
         let batch = self.stages.batch(batch)?;
         self.durable.repairs().note(&batch);
+        self.durable.touched().note(&batch);
         group.bytes += batch.bytes();
         self.durable.applying(group.bytes as u64);
         group.rows += batch.row_count() as u64;

@@ -9,6 +9,7 @@
 //! | `repair` | rows of the target made right, between two groups of the stream |
 //! | `retry` | again after an error that a retry can help |
 //! | `status` | what can be watched |
+//! | `touched` | which rows the stream has touched since a verification |
 //! | `throttle` | the copy's speed, bounded |
 //! | `turn` | who may change the target: the stream or a cutover |
 //!
@@ -26,6 +27,7 @@ mod reread;
 mod retry;
 mod status;
 mod throttle;
+mod touched;
 mod turn;
 
 pub(crate) use copy::Copy;
@@ -37,4 +39,5 @@ pub use retry::Retry;
 pub(crate) use status::StatusHandle;
 pub use status::{Status, TableStatus, VerifyStatus};
 pub use throttle::Throttle;
+pub(crate) use touched::{Equal, Keyed, Keys, Touched};
 pub(crate) use turn::Turn;

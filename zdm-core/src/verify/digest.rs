@@ -15,11 +15,11 @@ use twox_hash::xxhash3_128::Hasher;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sum {
     pub(super) rows: u64,
-    digests: u128,
+    pub(super) digests: u128,
 }
 
 impl Sum {
-    fn add(&mut self, row: u128) {
+    pub(super) fn add(&mut self, row: u128) {
         self.rows += 1;
         self.digests = self.digests.wrapping_add(row);
     }

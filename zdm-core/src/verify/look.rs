@@ -11,13 +11,11 @@ use super::rows::{KeyValues, Side};
 use super::sides::Sides;
 use super::unit::Unit;
 use crate::change::Batch;
+pub(super) use crate::run::Keys;
 use crate::{ErrorKind, Result};
 
 /// Keys that one statement names.
 const PAGE: usize = 500;
-
-/// Keys by their canonical digests.
-pub(super) type Keys = HashMap<u128, KeyValues, RandomState>;
 
 /// A row as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]

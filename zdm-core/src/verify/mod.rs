@@ -48,6 +48,14 @@
 //! | was cut over | at once. The target is the application's: what it has written since is different, and is told so |
 //! | is not there | at once: two databases are compared that are taken to rest |
 //!
+//! # What was touched since
+//!
+//! Where the run follows in this process, its stream keeps from the beginning of
+//! a verification on which keys it touches. A
+//! [cutover](crate::migrate::cutover::CutoverOptions::verify) goes on from there:
+//! it compares those again, and no others, behind the stream first and then under
+//! its fence, where both sides rest and one look decides (`touched`).
+//!
 //! # Tables with no key
 //!
 //! Rows are counted by all their columns. A suspect is looked for by reading
@@ -69,6 +77,7 @@
 
 mod canonical;
 mod compare;
+mod count;
 mod digest;
 mod look;
 mod options;
@@ -81,28 +90,35 @@ mod rows;
 mod settle;
 mod sides;
 mod state;
+mod touched;
 mod unit;
 mod work;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
+pub use count::Count;
+pub(crate) use count::counted_alone;
 pub use options::VerifyOptions;
 pub use report::{Difference, Kind, Repair, Report, TableReport};
+pub(crate) use touched::{Again, LOOKS, now};
 
 use self::passing::Passing;
 use self::sides::Sides;
 use self::state::Kept;
+use self::unit::Unit;
 use self::work::Work;
-use crate::connect::{Checkpoint, Phase, RunName, Sink, Source, Verify};
+use crate::connect::{Checkpoint, Phase, Reader, RunName, Sink, Source, Verify};
+use crate::migrate::certificate::TableEvidence;
 use crate::migrate::cutover::Follower;
 use crate::pipeline::Transform;
-use crate::run::{Repairs, Retry, StatusHandle, Throttle};
-use crate::schema::Schema;
+use crate::run::{Repairs, Retry, StatusHandle, Throttle, Touched};
+use crate::schema::{Schema, Selection};
 use crate::{Error, ErrorKind, Result};
 
 /// What a run gives to its verification.
@@ -118,6 +134,7 @@ pub(crate) struct Verification<'a> {
     /// This process, if it follows the run.
     pub(crate) follower: Option<Arc<dyn Follower>>,
     pub(crate) repairs: Option<Repairs>,
+    pub(crate) touched: &'a Touched,
     pub(crate) throttle: &'a Throttle,
     pub(crate) retry: &'a Retry,
     pub(crate) budget: u32,
@@ -136,36 +153,20 @@ impl Verification<'_> {
         cancel: CancellationToken,
         found: &mut (dyn FnMut(&Difference) + Send),
     ) -> Result<Report> {
-        let source = capability(self.source.capabilities().verify, "source")?;
-        let target = capability(self.sink.capabilities().verify, "target")?;
-        let (here, there, stages) = (self.source_schema, self.target_schema, &**self.stages);
-        let units = self.retry.run(|| unit::units(here, there, stages, target, &options.tables));
-        let units = units.await?.into_iter().map(Arc::new).collect();
         let (of_source, of_target) = futures::try_join!(self.source.identity(), self.sink.identity())?;
-        let mut kept = Kept::open(options.state.clone(), self.run, of_source, of_target)?;
-        let sides = Sides {
-            source: source.reader().await?,
-            target: target.reader().await?,
-            stages: Arc::clone(self.stages),
-            throttle: self.throttle.clone(),
-            budget: self.budget / 4,
-            cancel: cancel.child_token(),
-        };
+        let units = self.units(&options.tables).await?;
+        let sides = self.sides(&cancel).await?;
         let _ends = sides.cancel.clone().drop_guard();
-        let passing = match self.phase {
-            None | Some(Phase::Switched) => Passing::Rest,
-            Some(_) => Passing::Followed {
-                source: Arc::clone(self.source),
-                checkpoint: Arc::clone(self.checkpoint),
-                run: self.run.clone(),
-                follower: self.follower,
-                stuck: Mutex::default(),
-            },
-        };
+        // What went before is not known to whoever goes on from a file.
+        let records = self.follower.is_some() && options.state.is_none();
+        if records {
+            touched::record(self.touched, &units);
+        }
+        let mut kept = Kept::open(options.state.clone(), self.run, of_source, of_target)?;
         let work = Work {
             sides: Arc::new(sides),
-            units,
-            passing,
+            units: units.clone(),
+            passing: self.passing(),
             options,
             retry: self.retry.clone(),
             status: self.status.clone(),
@@ -174,7 +175,73 @@ impl Verification<'_> {
         work.run(&mut kept, found).await?;
         kept.finish()?;
         let tables = kept.state.tables.into_iter().map(|(name, table)| (name, table.report)).collect();
-        Ok(Report { run: self.run.clone(), phase: self.phase, tables })
+        let report = Report { run: self.run.clone(), phase: self.phase, tables };
+        if records {
+            touched::found(self.touched, &units, &report);
+        }
+        Ok(report)
+    }
+
+    /// Both sides of what was touched since, to be compared again.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), which comes first.
+    pub(crate) async fn again(self, options: VerifyOptions, cancel: &CancellationToken) -> Result<Again> {
+        let units = self.units(&options.tables).await?;
+        let sides = self.sides(cancel).await?;
+        Ok(Again::new(sides, units, self.passing(), options, self.touched.clone()))
+    }
+
+    /// Counts and digests all rows that these readers find.
+    ///
+    /// # Errors
+    /// When a side fails.
+    pub(crate) async fn count(
+        self,
+        (source, target): (Arc<dyn Reader>, Arc<dyn Reader>),
+        cancel: &CancellationToken,
+    ) -> Result<BTreeMap<String, TableEvidence>> {
+        let units = self.units(&Selection::all()).await?;
+        let sides = Sides {
+            source,
+            target,
+            stages: Arc::clone(self.stages),
+            throttle: self.throttle.clone(),
+            budget: self.budget / 4,
+            cancel: cancel.child_token(),
+        };
+        count::both(&sides, &units).await
+    }
+
+    async fn units(&self, chosen: &Selection) -> Result<Vec<Arc<Unit>>> {
+        let target = capability(self.sink.capabilities().verify, "target")?;
+        let (here, there, stages) = (self.source_schema, self.target_schema, &**self.stages);
+        let units = self.retry.run(|| unit::units(here, there, stages, target, chosen)).await?;
+        Ok(units.into_iter().map(Arc::new).collect())
+    }
+
+    async fn sides(&self, cancel: &CancellationToken) -> Result<Sides> {
+        Ok(Sides {
+            source: capability(self.source.capabilities().verify, "source")?.reader().await?,
+            target: capability(self.sink.capabilities().verify, "target")?.reader().await?,
+            stages: Arc::clone(self.stages),
+            throttle: self.throttle.clone(),
+            budget: self.budget / 4,
+            cancel: cancel.child_token(),
+        })
+    }
+
+    fn passing(&self) -> Passing {
+        match self.phase {
+            None | Some(Phase::Switched) => Passing::Rest,
+            Some(_) => Passing::Followed {
+                source: Arc::clone(self.source),
+                checkpoint: Arc::clone(self.checkpoint),
+                run: self.run.clone(),
+                follower: self.follower.clone(),
+                stuck: Mutex::default(),
+            },
+        }
     }
 }
 

@@ -64,7 +64,7 @@ impl Passing {
                 // It makes a position durable at once that is waited for.
                 Some(follower) => {
                     if let Ok(passed) = timeout(patience, follower.applied_past(goal)).await {
-                        return passed.map(|()| true);
+                        return passed.map(|_| true);
                     }
                 }
                 None => sleep(LOOK).await,

@@ -148,6 +148,43 @@ impl Columns {
         Ok(Canonical { key: digest(&key), columns })
     }
 
+    /// The digest of a row by the canonical form alone, whichever server it is
+    /// read from.
+    pub(super) fn whole(&self, image: &Image<'_>, side: Side, scratch: &mut Vec<u8>) -> Result<u128> {
+        scratch.clear();
+        for column in &self.columns {
+            sized(scratch, |out| column.write(&image.cell(column.at(side)), out))?;
+        }
+        Ok(digest(scratch))
+    }
+
+    /// The names of the compared columns, in their order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| column.name.as_str())
+    }
+
+    /// Some columns of one table that is read alone.
+    ///
+    /// # Errors
+    /// `Conflict` when it lacks one.
+    pub(super) fn alone(table: &Table, names: &[String], one_engine: bool) -> Result<Self> {
+        let mut columns = Vec::with_capacity(names.len());
+        for name in names {
+            let at = table.position(name).filter(|at| table.columns[*at].is_written()).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Conflict,
+                    "the table lacks a column: it was altered, or a stage names it otherwise",
+                )
+                .with("table", &table.name)
+                .with("column", name)
+            })?;
+            let form = Form::of(&table.columns[at].data_type, one_engine);
+            columns.push(Compared { name: name.clone(), staged: at, there: at, form, alike: false });
+        }
+        let key = columns.len();
+        Ok(Self { columns, key })
+    }
+
     /// The digest of a row's key alone, of which no other cell is needed.
     pub(super) fn image_key_digest(
         &self,

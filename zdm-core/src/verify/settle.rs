@@ -47,13 +47,13 @@ pub(super) struct Different {
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     pub(super) different: Vec<Different>,
-    /// How many never rested.
-    pub(super) unsettled: u64,
+    /// Those that never rested.
+    pub(super) unsettled: Keys,
 }
 
 /// What the rounds so far have found of one row.
 #[derive(Debug)]
-struct Seen {
+pub(super) struct Seen {
     source: Option<Found>,
     target: Option<Found>,
     /// The columns that have differed in the same values ever since.
@@ -65,7 +65,7 @@ struct Seen {
 pub(super) type Suspected = BTreeMap<usize, Keys>;
 
 /// Settles suspects, all tables at once: the stream is waited for once in a
-/// round.
+/// round, of which there are as many as `looks` at most.
 ///
 /// # Errors
 /// When a side fails.
@@ -74,13 +74,14 @@ pub(super) async fn settle(
     units: &[Arc<Unit>],
     passing: &Passing,
     options: &VerifyOptions,
+    looks: u32,
     mut suspects: Suspected,
 ) -> Result<BTreeMap<usize, Settled>> {
     let mut settled: BTreeMap<usize, Settled> =
         suspects.keys().map(|unit| (*unit, Settled::default())).collect();
     let mut seen: HashMap<(usize, u128), Seen, RandomState> = HashMap::default();
     let rounds = passing.rounds(options.rounds).max(1);
-    for attempt in 1..=options.attempts.max(rounds) {
+    for attempt in 1..=looks {
         let mut source = looked(sides, units, Side::Source, &suspects).await?;
         let here = match passing {
             Passing::Rest => None,
@@ -123,10 +124,12 @@ pub(super) async fn settle(
         if suspects.is_empty() {
             break;
         }
-        tokio::time::sleep(pause(attempt)).await;
+        if attempt < looks {
+            tokio::time::sleep(pause(attempt)).await;
+        }
     }
     for (unit, suspects) in suspects {
-        settled.entry(unit).or_default().unsettled = suspects.len() as u64;
+        settled.entry(unit).or_default().unsettled = suspects;
     }
     Ok(settled)
 }
@@ -152,7 +155,7 @@ fn pause(attempt: u32) -> Duration {
 
 impl Seen {
     /// What this round adds, for a row that differs in it.
-    fn next(before: Option<Self>, source: Option<Found>, target: Option<Found>) -> Self {
+    pub(super) fn next(before: Option<Self>, source: Option<Found>, target: Option<Found>) -> Self {
         let differ = differing(source.as_ref(), target.as_ref());
         let fresh = |source, target, columns| Self { source, target, columns, rounds: 1 };
         let Some(before) = before else { return fresh(source, target, differ) };
@@ -177,7 +180,7 @@ impl Seen {
         }
     }
 
-    fn verdict(self, key: KeyValues) -> Different {
+    pub(super) fn verdict(self, key: KeyValues) -> Different {
         let times = |found: &Option<Found>| found.as_ref().map_or(0, |found| found.times);
         let (source, target) = (times(&self.source), times(&self.target));
         let kind = match source.cmp(&target) {

@@ -1,7 +1,7 @@
 //! A table of the target, and the tables of the source that it is made of.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::order;
 use super::rows::Columns;
@@ -31,6 +31,15 @@ pub(super) struct Unit {
 }
 
 impl Unit {
+    /// Whether both sides find its rows by one key, without a look at all of
+    /// them.
+    pub(super) fn is_keyed(&self) -> bool {
+        self.staged.has_key()
+            && self.keyed_there
+            && self.sources.len() == 1
+            && !self.scans.load(Ordering::Relaxed)
+    }
+
     /// Its name, which is the target's.
     pub(super) fn name(&self) -> String {
         self.there.name.to_string()

@@ -138,9 +138,10 @@ impl Work {
         found: &mut (dyn FnMut(&Difference) + Send),
     ) -> Result<()> {
         let suspects = std::mem::take(&mut pool.suspects);
+        let looks = self.options.attempts.max(self.options.rounds);
         let settled = self
             .retry
-            .run(|| settle(&self.sides, &self.units, &self.passing, &self.options, suspects.clone()))
+            .run(|| settle(&self.sides, &self.units, &self.passing, &self.options, looks, suspects.clone()))
             .await
             .map_err(|error| error.during("verify.settle"))?;
         for (at, settled) in settled {
@@ -150,7 +151,7 @@ impl Work {
             let table = kept.state.tables.entry(unit.name()).or_default();
             let report = &mut table.report;
             report.looked_at += looked_at;
-            report.unsettled += settled.unsettled;
+            report.unsettled += settled.unsettled.len() as u64;
             for (different, repair) in settled.different.into_iter().zip(repaired) {
                 let difference = tell(unit, different, repair);
                 count(report, &difference);
@@ -206,7 +207,7 @@ fn lost(error: tokio::task::JoinError) -> Error {
     Error::new(crate::ErrorKind::Other, "a task of the verification did not end").caused_by(error)
 }
 
-fn tell(unit: &Unit, different: Different, repair: Option<Repair>) -> Difference {
+pub(super) fn tell(unit: &Unit, different: Different, repair: Option<Repair>) -> Difference {
     let names = unit.columns.key_names().map(str::to_owned);
     Difference {
         table: unit.there.name.clone(),

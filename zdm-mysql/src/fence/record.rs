@@ -15,7 +15,7 @@ pub(super) fn definition(ours: &str) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {} (`run` varchar(40) NOT NULL PRIMARY KEY, `state` varchar(20) NOT NULL, \
          `epoch` bigint unsigned NOT NULL, `target` varchar(1000) NOT NULL, `position` longtext, \
-         `lease_until` bigint NOT NULL, `leg` int unsigned NOT NULL, `back` longtext)",
+         `lease_until` bigint NOT NULL, `leg` int unsigned NOT NULL, `back` longtext, `note` longtext)",
         quote_table(ours, "switch")
     )
 }
@@ -24,7 +24,7 @@ pub(super) fn definition(ours: &str) -> String {
 pub(super) async fn read(session: &mut Control, ours: &str, run: &RunName) -> Result<Option<SwitchRecord>> {
     let read = "fence.record";
     let one = format!(
-        "SELECT `state`, `epoch`, `target`, `position`, `lease_until`, `leg`, `back` FROM {} WHERE `run` = ?",
+        "SELECT `state`, `epoch`, `target`, `position`, `lease_until`, `leg`, `back`, `note` FROM {} WHERE `run` = ?",
         quote_table(ours, "switch")
     );
     let row: Option<Row> = match session.exec_first(one, (run.as_str(),)).await.during(read) {
@@ -39,9 +39,17 @@ pub(super) async fn read(session: &mut Control, ours: &str, run: &RunName) -> Re
         Err(error) => return Err(error),
     };
     let Some(row) = row else { return Ok(None) };
-    let row =
-        mysql_async::from_row_opt::<(String, u64, String, Option<String>, i64, u32, Option<String>)>(row);
-    let (state, epoch, target, position, lease_until, leg, back) =
+    let row = mysql_async::from_row_opt::<(
+        String,
+        u64,
+        String,
+        Option<String>,
+        i64,
+        u32,
+        Option<String>,
+        Option<String>,
+    )>(row);
+    let (state, epoch, target, position, lease_until, leg, back, note) =
         row.map_err(|_| protocol("the record of the cutover was changed by hand"))?;
     let state = state_of(&state).ok_or_else(|| {
         Error::new(
@@ -60,6 +68,7 @@ pub(super) async fn read(session: &mut Control, ours: &str, run: &RunName) -> Re
         leg,
         back: place(back),
         lease_until,
+        note,
     }))
 }
 
@@ -87,20 +96,20 @@ pub(super) async fn swap(
     }
     let table = quote_table(ours, "switch");
     const IS: &str = "`state` = ? AND `epoch` = ? AND `target` = ? AND `position` <=> ? AND `lease_until` = ? \
-                      AND `leg` = ? AND `back` <=> ? AND `run` = ?";
+                      AND `leg` = ? AND `back` <=> ? AND `note` <=> ? AND `run` = ?";
     let (sql, values) = match (old, new) {
         (None, None) => return Ok(()),
         (None, Some(new)) => (
             format!(
-                "INSERT INTO {table} (`state`, `epoch`, `target`, `position`, `lease_until`, `leg`, `back`, `run`) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+                "INSERT INTO {table} (`state`, `epoch`, `target`, `position`, `lease_until`, `leg`, `back`, `note`, `run`) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
             ),
             values(new)?,
         ),
         (Some(old), Some(new)) => {
             let sql = format!(
                 "UPDATE {table} SET `state` = ?, `epoch` = ?, `target` = ?, `position` = ?, `lease_until` = ?, \
-                 `leg` = ?, `back` = ?, `run` = ? WHERE {IS}"
+                 `leg` = ?, `back` = ?, `note` = ?, `run` = ? WHERE {IS}"
             );
             (sql, [values(new)?, values(old)?].concat())
         }
@@ -138,6 +147,7 @@ fn values(record: &SwitchRecord) -> Result<Vec<Param>> {
         Param::from(record.lease_until),
         Param::from(record.leg),
         Param::from(record.back.as_ref().map(Position::as_str)),
+        Param::from(record.note.as_deref()),
         Param::from(record.run.as_str()),
     ])
 }
@@ -147,6 +157,7 @@ fn state_of(word: &str) -> Option<SwitchState> {
         "requested" => Some(SwitchState::Requested),
         "preparing" => Some(SwitchState::Preparing),
         "switched" => Some(SwitchState::Switched),
+        "answered" => Some(SwitchState::Answered),
         _ => None,
     }
 }
@@ -156,6 +167,7 @@ fn name(state: SwitchState) -> Result<&'static str> {
         SwitchState::Requested => Ok("requested"),
         SwitchState::Preparing => Ok("preparing"),
         SwitchState::Switched => Ok("switched"),
+        SwitchState::Answered => Ok("answered"),
         other => Err(Error::new(ErrorKind::Unsupported, format!("a record cannot say {other:?}"))),
     }
 }

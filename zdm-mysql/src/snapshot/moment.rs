@@ -61,6 +61,35 @@ impl Moment {
         unchanged(session, table).await
     }
 
+    /// Opens it on whatever is committed now, for tables that are
+    /// [entered](Self::enter) one after the other. Until then it locks none.
+    pub(crate) async fn of_all(session: &mut Session) -> Result<()> {
+        // MariaDB lets go of a savepoint's locks only where nothing is logged;
+        // without the right to say so, tables stay locked to the end.
+        if session.server.is_mariadb()
+            && let Err(error) = session.run("SET SESSION sql_log_bin = 0").await
+        {
+            tracing::debug!(%error, "tables that are read stay locked until all of them are");
+        }
+        session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await
+    }
+
+    /// Opens a table in the moment of all, until [`LEAVE`](Self::LEAVE).
+    ///
+    /// # Errors
+    /// `SchemaChanged` when the table is not as it was described. The moment is
+    /// gone then.
+    pub(crate) async fn enter(session: &mut Session, table: &Table) -> Result<()> {
+        session.run("SAVEPOINT zdm_table").await?;
+        touch(session, table).await?;
+        unchanged(session, table).await
+    }
+
+    /// Lets go of a table that was entered: locks that came behind a savepoint
+    /// go with it.
+    /// <https://dev.mysql.com/doc/refman/en/metadata-locking.html>
+    pub(crate) const LEAVE: &str = "ROLLBACK TO SAVEPOINT zdm_table";
+
     /// Opens it on whatever is committed now.
     pub(crate) async fn now(session: &mut Session, table: &Table) -> Result<Self> {
         let seen = if session.server.is_mariadb() {

@@ -20,7 +20,8 @@ pub(super) fn definition(ours: &str) -> String {
             position text,
             lease_until bigint NOT NULL,
             leg integer NOT NULL,
-            back text
+            back text,
+            note text
         )",
         quote_table(ours, "switch")
     )
@@ -47,7 +48,7 @@ pub(super) async fn read<C: GenericClient + Sync>(
         return Ok(None);
     }
     let sql = format!(
-        "SELECT run, state, epoch, target, position, lease_until, leg, back FROM {table} WHERE run = $1"
+        "SELECT run, state, epoch, target, position, lease_until, leg, back, note FROM {table} WHERE run = $1"
     );
     session.query_opt(&sql, &[&run.as_str()]).await.during("fence.record")?.map(|row| parse(&row)).transpose()
 }
@@ -78,6 +79,7 @@ fn parse(row: &Row) -> Result<SwitchRecord> {
         lease_until: number(5)?,
         leg: leg.try_into().map_err(|_| strange("leg", &leg))?,
         back: place(7)?,
+        note: row.try_get(8).during("fence.record")?,
     })
 }
 
@@ -86,6 +88,7 @@ fn named(state: &str) -> Option<SwitchState> {
         "requested" => Some(SwitchState::Requested),
         "preparing" => Some(SwitchState::Preparing),
         "switched" => Some(SwitchState::Switched),
+        "answered" => Some(SwitchState::Answered),
         _ => None,
     }
 }
@@ -95,6 +98,7 @@ fn name(state: SwitchState) -> Result<&'static str> {
         SwitchState::Requested => Ok("requested"),
         SwitchState::Preparing => Ok("preparing"),
         SwitchState::Switched => Ok("switched"),
+        SwitchState::Answered => Ok("answered"),
         other => Err(Error::new(ErrorKind::Unsupported, format!("a record cannot say {other:?}"))),
     }
 }
@@ -119,21 +123,21 @@ pub(super) async fn swap<C: GenericClient + Sync>(
     }
     const IS: &str = "run = $1 AND state = $2 AND epoch = $3 AND target = $4 \
                       AND position IS NOT DISTINCT FROM $5 AND lease_until = $6 \
-                      AND leg = $7 AND back IS NOT DISTINCT FROM $8";
+                      AND leg = $7 AND back IS NOT DISTINCT FROM $8 AND note IS NOT DISTINCT FROM $9";
     let run = run.as_str();
     let done = match (old.map(Columns::of).transpose()?, new.map(Columns::of).transpose()?) {
         (None, None) => return Ok(()),
         (None, Some(new)) => {
             let sql = format!(
-                "INSERT INTO {table} (run, state, epoch, target, position, lease_until, leg, back) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING"
+                "INSERT INTO {table} (run, state, epoch, target, position, lease_until, leg, back, note) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING"
             );
             session.execute(&sql, &new.behind(&[&run])).await
         }
         (Some(old), Some(new)) => {
             let sql = format!(
-                "UPDATE {table} SET state = $9, epoch = $10, target = $11, position = $12, lease_until = $13, \
-                 leg = $14, back = $15 WHERE {IS}"
+                "UPDATE {table} SET state = $10, epoch = $11, target = $12, position = $13, lease_until = $14, \
+                 leg = $15, back = $16, note = $17 WHERE {IS}"
             );
             session.execute(&sql, &new.behind(&old.behind(&[&run]))).await
         }
@@ -161,13 +165,14 @@ struct Columns<'a> {
     lease: i64,
     leg: i32,
     back: Option<&'a str>,
+    note: Option<&'a str>,
 }
 
 impl<'a> Columns<'a> {
     /// These behind other parameters of a statement.
     fn behind<'p>(&'p self, others: &[&'p (dyn ToSql + Sync)]) -> Vec<&'p (dyn ToSql + Sync)> {
-        let Self { state, epoch, target, position, lease, leg, back } = self;
-        let columns: [&(dyn ToSql + Sync); 7] = [state, epoch, target, position, lease, leg, back];
+        let Self { state, epoch, target, position, lease, leg, back, note } = self;
+        let columns: [&(dyn ToSql + Sync); 8] = [state, epoch, target, position, lease, leg, back, note];
         [others, &columns[..]].concat()
     }
 
@@ -186,6 +191,7 @@ impl<'a> Columns<'a> {
             leg: i32::try_from(record.leg)
                 .map_err(|_| Error::new(ErrorKind::Config, "the leg is beyond 2^31: the run is broken"))?,
             back: record.back.as_ref().map(Position::as_str),
+            note: record.note.as_deref(),
         })
     }
 }

@@ -119,7 +119,7 @@ impl Held {
 /// a table is empty. `pg_relation_filenode` tells the present file, whatever
 /// the snapshot is.
 /// <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-DBLOCATION>
-const SAME_FILES: &str = "
+pub(super) const SAME_FILES: &str = "
 SELECT bool_and(coalesce(c.relfilenode = coalesce(pg_catalog.pg_relation_filenode(p.oid), 0), false)),
        coalesce(bool_or(p.oid = $1 AND c.relkind = 'p'), false)
   FROM (SELECT $1::oid AS oid UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree($1::oid::regclass)) p

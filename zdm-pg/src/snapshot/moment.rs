@@ -4,7 +4,9 @@ use zdm_core::connect::{After, Visibility};
 use zdm_core::schema::Table;
 use zdm_core::{Error, ErrorKind, Result};
 
+use super::held::SAME_FILES;
 use super::point;
+use super::pool::Pool;
 use super::rows::Form;
 use crate::connect::Control;
 use crate::connect::quote::{quote_ident, quote_table};
@@ -41,6 +43,32 @@ impl Moment {
         let moment = Self::take(control, table).await?;
         unchanged(control, table).await?;
         Ok(moment)
+    }
+
+    /// Opens it as the pool reads: by the pool's one snapshot, if it has one.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); `SchemaChanged` for a table that was truncated
+    /// or rewritten behind the snapshot.
+    pub(crate) async fn of(pool: &Pool, control: &Control, table: &Table) -> Result<Self> {
+        let Some(exported) = pool.exported() else { return Self::open(control, table).await };
+        // OK to write it so: the server has made the name, of hexadecimal digits
+        // and hyphens.
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{}'",
+            exported.name
+        );
+        control.batch_execute(&begin).await.during("snapshot.begin")?;
+        lock(control, table).await?;
+        // Behind the lock and by a newer snapshot: this one's catalog is old.
+        let newer = pool.take().await?;
+        unchanged(&newer, table).await?;
+        pool.give(newer);
+        let row = control.query_one(SAME_FILES, &[&table.origin.id]).await.during("snapshot.begin")?;
+        if !row.try_get::<_, bool>(0).during("snapshot.begin")? {
+            return Err(changed("it was truncated or rewritten"));
+        }
+        Self::take(control, table).await
     }
 
     /// The first statement that needs a snapshot. The end of the log that it

@@ -6,6 +6,7 @@ use zdm_core::Result;
 
 use crate::config::PgConfig;
 use crate::connect::Control;
+use crate::error::OrPg;
 
 /// As many as a run has readers, at most.
 const IDLE: usize = 8;
@@ -18,11 +19,40 @@ const IDLE: usize = 8;
 pub(crate) struct Pool {
     config: Arc<PgConfig>,
     idle: Mutex<Vec<Control>>,
+    /// The snapshot that all of them read by, if it is one.
+    exported: Option<Exported>,
+}
+
+/// A snapshot that others can take, while its own transaction is open. That
+/// reads nothing, so it locks no table.
+#[derive(Debug)]
+pub(crate) struct Exported {
+    pub(crate) name: String,
+    _open: Control,
 }
 
 impl Pool {
     pub(crate) fn new(config: &Arc<PgConfig>) -> Self {
-        Self { config: Arc::clone(config), idle: Mutex::default() }
+        Self { config: Arc::clone(config), idle: Mutex::default(), exported: None }
+    }
+
+    /// The same, for connections that all read by the snapshot of this moment.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub(crate) async fn of_one_moment(config: &Arc<PgConfig>) -> Result<Self> {
+        let open = Control::connect(config, "snapshot").await?;
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        open.batch_execute(begin).await.during("snapshot.begin")?;
+        let export = "SELECT pg_catalog.pg_export_snapshot()";
+        let row = open.query_one(export, &[]).await.during("snapshot.begin")?;
+        let name = row.try_get(0).during("snapshot.begin")?;
+        Ok(Self { exported: Some(Exported { name, _open: open }), ..Self::new(config) })
+    }
+
+    /// The snapshot that all read by, if it is one.
+    pub(crate) fn exported(&self) -> Option<&Exported> {
+        self.exported.as_ref()
     }
 
     /// An idle connection that is still there, or a new one.

@@ -54,7 +54,7 @@ async fn start(
     form: Form,
 ) -> Result<(Control, Moment, CopiedRows)> {
     let control = pool.take().await?;
-    let moment = Moment::open(&control, &chunk.table).await?;
+    let moment = Moment::of(pool, &control, &chunk.table).await?;
     let condition = if range.is_bounded() {
         let order = KeyOrder::of(&control, &chunk.table).await?.ok_or_else(|| {
             Error::new(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use zdm_core::Result;
 use zdm_core::connect::RunName;
+use zdm_core::migrate::cutover::CutoverOptions;
 
 /// Moves a live database to another server while its application keeps
 /// reading and writing
@@ -28,6 +29,10 @@ pub(crate) enum Command {
     /// Make the target the active side: fence the source, drain, set
     /// sequences, seal
     Cutover(Cutover),
+    /// Go through a cutover up to its switch, against the live source, and give
+    /// everything back: what it would cost, step by step. Behind a cutover with
+    /// --way-back, the same for a rollback
+    Rehearse(Rehearse),
     /// Make the source the active side again, with all that was written since
     /// a cutover with --way-back
     Rollback(Cutover),
@@ -35,18 +40,23 @@ pub(crate) enum Command {
     /// when they are equal, with 1 when they differ, with 4 when it could not
     /// be found out
     Verify(Verify),
+    /// Look at the certificate of a switch
+    #[command(subcommand)]
+    Certificate(Certificate),
     /// Remove what a run keeps on both servers; the moved tables stay
     Drop(Drop),
 }
 
 impl Args {
-    pub(crate) fn common(&self) -> &Common {
+    pub(crate) fn json(&self) -> bool {
         match &self.command {
-            Command::Assess(common) | Command::Status(common) => common,
-            Command::Migrate(migrate) => &migrate.common,
-            Command::Cutover(cutover) | Command::Rollback(cutover) => &cutover.common,
-            Command::Verify(verify) => &verify.common,
-            Command::Drop(drop) => &drop.common,
+            Command::Assess(common) | Command::Status(common) => common.json,
+            Command::Migrate(migrate) => migrate.common.json,
+            Command::Cutover(cutover) | Command::Rollback(cutover) => cutover.common.json,
+            Command::Rehearse(rehearse) => rehearse.common.json,
+            Command::Verify(verify) => verify.common.json,
+            Command::Certificate(Certificate::Check(check)) => check.json,
+            Command::Drop(drop) => drop.common.json,
         }
     }
 }
@@ -112,6 +122,11 @@ pub(crate) struct Migrate {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) limits: Limits,
+    /// Write the certificate of the switch there: counts and digests of every
+    /// table on both sides as they were under the fence. With --follow, that of
+    /// the last one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -120,6 +135,43 @@ pub(crate) struct Cutover {
     pub(crate) common: Common,
     #[command(flatten)]
     pub(crate) limits: Limits,
+    /// Write the certificate of the switch there: counts and digests of every
+    /// table on both sides as they were under the fence. Behind a switch, fetch
+    /// the one that was made
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rehearse {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Certificate {
+    /// Check its form and its checksum; with a URL, whether that database still
+    /// holds what is certified. Ends with 0 when all of it holds, with 1 when not
+    Check(Check),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// The certificate
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The source that was left: its rows are read
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: Option<String>,
+    /// The target that was switched to: its rows are read. Once the application
+    /// has written to it, it holds others
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<String>,
+    /// One JSON object a line; the last one has "event":"summary"
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -148,15 +200,27 @@ pub(crate) struct Verify {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Limits {
-    /// Seconds in which a cutover must be done, or it is given up; a
-    /// following process that is asked to cut over goes by its own
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    pub(crate) deadline: u64,
+    /// Seconds for which writers may wait at a cutover in all, or it is given
+    /// up. Default: 30, or what the following process was given
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) deadline: Option<u64>,
+    /// Compare rows: all of them first, unless the following process has, and
+    /// under the fence those that were touched since. A difference stops the
+    /// cutover
+    #[arg(long)]
+    pub(crate) verify: bool,
 }
 
 impl Limits {
-    pub(crate) fn deadline(&self) -> Duration {
-        Duration::from_secs(self.deadline)
+    /// As it was given.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.deadline.map(Duration::from_secs)
+    }
+
+    /// For a cutover from here.
+    pub(crate) fn options(&self) -> CutoverOptions {
+        let deadline = self.deadline().unwrap_or(Duration::from_secs(30));
+        CutoverOptions::default().within(deadline).verify(self.verify)
     }
 }
 

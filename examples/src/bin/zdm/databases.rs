@@ -102,7 +102,7 @@ impl Databases {
 
 impl Database {
     /// Reads a URL, or the `key=value` pairs that PostgreSQL's clients take.
-    fn parse(url: &str) -> Result<Self> {
+    pub(crate) fn parse(url: &str) -> Result<Self> {
         match url.trim_start().split_once("://").map(|(scheme, _)| scheme) {
             None | Some("postgres" | "postgresql") => PgConfig::parse(url).map(Self::Postgres),
             Some("mysql" | "mariadb") => MySqlConfig::parse(url).map(Self::MySql),

@@ -9,14 +9,12 @@ use tokio_util::sync::CancellationToken;
 use zdm_core::Result;
 use zdm_core::connect::{Phase, Severity};
 use zdm_core::gate::NoGate;
-use zdm_core::migrate::cutover::CutoverOptions;
-use zdm_core::migrate::{Migration, Outcome, Running, Side, Until};
+use zdm_core::migrate::{Ask, Migration, Outcome, Running, Side, Until};
 
-use crate::args::{Limits, Migrate};
-use crate::cutover::options;
+use crate::args::Migrate;
 use crate::databases::Databases;
 use crate::output::{Output, Summary};
-use crate::{assess, map, signals};
+use crate::{assess, certificate, map, signals};
 
 pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     let began = Instant::now();
@@ -33,17 +31,20 @@ pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
     if args.dry_run {
         return dry_run(&migration, args, *output).await;
     }
+    if let Some(file) = &args.certificate {
+        certificate::can_write(file)?;
+    }
     let token = signals::token()?;
     let watcher = output.watch(migration.status());
-    let (state, position, pause_ms) = if args.follow && args.common.way_back {
-        to_and_fro(&migration, &token, *output, &args.limits).await?
+    let Ended { state, position, pause_ms, certificate } = if args.follow && args.common.way_back {
+        to_and_fro(&migration, &token, *output, args).await?
     } else if args.follow {
         let mut running = migration.start(token);
-        follow(&mut running, *output, &args.limits).await?
+        follow(&mut running, *output, args).await?
     } else if args.cutover {
         let mut running = migration.start(token);
         match until_following(&mut running).await? {
-            None => cut_over(&mut running, options_of(&args.limits)).await?,
+            None => cut_over(&mut running, &Ask::default(), args, *output).await?,
             // By a signal, or switched long ago.
             Some(ended) => ended,
         }
@@ -66,8 +67,9 @@ pub(crate) async fn run(args: &Migrate, output: &Output) -> Result<ExitCode> {
         seconds: began.elapsed().as_secs_f64(),
         position: position.or(durable),
         pause_ms,
+        certificate,
     });
-    Ok(ExitCode::SUCCESS)
+    Ok(certificate::code(certificate))
 }
 
 /// Waits until the run follows; how it ended, if it did before.
@@ -80,7 +82,14 @@ pub(crate) async fn until_following(running: &mut Running) -> Result<Option<Ende
     }
 }
 
-pub(crate) type Ended = (&'static str, Option<String>, Option<f64>);
+/// How a run has ended.
+pub(crate) struct Ended {
+    pub(crate) state: &'static str,
+    pub(crate) position: Option<String>,
+    pub(crate) pause_ms: Option<f64>,
+    /// What its certificate says.
+    pub(crate) certificate: Option<&'static str>,
+}
 
 fn ended(outcome: Outcome) -> Ended {
     let (state, position) = match outcome {
@@ -89,30 +98,54 @@ fn ended(outcome: Outcome) -> Ended {
         Outcome::Stopped { position } => ("stopped", position),
         _ => ("stopped", None),
     };
-    (state, position.map(|position| position.to_string()), None)
+    let position = position.map(|position| position.to_string());
+    Ended { state, position, pause_ms: None, certificate: None }
 }
 
-fn options_of(limits: &Limits) -> CutoverOptions {
-    options(limits.deadline())
-}
-
-async fn cut_over(running: &mut Running, options: CutoverOptions) -> Result<Ended> {
-    let switch = running.cutover(Arc::new(NoGate), options).await?;
-    Ok(("switched", Some(switch.position.to_string()), Some(switch.pause.total_ms)))
+/// As it was asked for, and else as this process was told.
+async fn cut_over(running: &mut Running, ask: &Ask, args: &Migrate, output: Output) -> Result<Ended> {
+    let own = args.limits.options().certificate(args.certificate.is_some());
+    let switch = running.cutover(Arc::new(NoGate), ask.options(own)).await?;
+    if let Some(certified) = &switch.certificate {
+        let verdict = certificate::verdict(certified);
+        let object = json!({ "state": verdict, "certificate": certified });
+        output.say("certificate", object, format!("the certificate says: {}", verdict.replace('_', " ")));
+        // It has switched, whether that can be written or not.
+        if let Some(Err(error)) = args.certificate.as_ref().map(|file| certificate::write(file, certified)) {
+            output.error(&error);
+        }
+    }
+    Ok(Ended {
+        state: "switched",
+        position: Some(switch.position.to_string()),
+        pause_ms: Some(switch.pause.total_ms),
+        certificate: switch.certificate.as_ref().map(certificate::verdict),
+    })
 }
 
 /// Follows until a signal, or until somebody asks for the cutover.
-async fn follow(running: &mut Running, output: Output, limits: &Limits) -> Result<Ended> {
+async fn follow(running: &mut Running, output: Output, args: &Migrate) -> Result<Ended> {
     let requests = running.requests();
     loop {
-        tokio::select! {
+        let ask = tokio::select! {
             outcome = running.ended() => return Ok(ended(outcome?)),
-            () = requests.next() => {}
+            ask = requests.next() => ask,
+        };
+        // The source has been given back where it fails; following goes on.
+        if ask.rehearse {
+            output.say("rehearsal", json!({ "state": "asked" }), "a rehearsal was asked for");
+            match running.rehearse(Arc::new(NoGate), ask.options(args.limits.options())).await {
+                Ok(rehearsal) => {
+                    let line = format!("rehearsed: writers waited {:.0} ms", rehearsal.pause.total_ms);
+                    output.say("rehearsal", json!({ "state": "done", "pause": rehearsal.pause }), line);
+                }
+                Err(error) => output.error(&error),
+            }
+            continue;
         }
         output.say("cutover", json!({ "state": "asked" }), "a cutover was asked for");
-        match cut_over(running, options_of(limits)).await {
+        match cut_over(running, &ask, args, output).await {
             Ok(ended) => return Ok(ended),
-            // The source has been given back; following goes on.
             Err(error) => output.error(&error),
         }
     }
@@ -124,15 +157,15 @@ async fn to_and_fro(
     migration: &Migration,
     token: &CancellationToken,
     output: Output,
-    limits: &Limits,
+    args: &Migrate,
 ) -> Result<Ended> {
     let back = migration.back().unwrap_or_else(|| migration.clone());
     let mut away = migration.side().await? == Side::Source;
     loop {
         let direction = if away { migration } else { &back };
         let mut running = direction.start(token.clone());
-        let ended = follow(&mut running, output, limits).await?;
-        if ended.0 != "switched" || token.is_cancelled() {
+        let ended = follow(&mut running, output, args).await?;
+        if ended.state != "switched" || token.is_cancelled() {
             return Ok(ended);
         }
         direction.complete().await?;
@@ -140,7 +173,11 @@ async fn to_and_fro(
             true => ("target", "switched: the target is active, and the source follows it"),
             false => ("source", "rolled back: the source is active, and the target follows it"),
         };
-        output.say("switched", json!({ "active": active, "position": ended.1, "pause_ms": ended.2 }), line);
+        output.say(
+            "switched",
+            json!({ "active": active, "position": ended.position, "pause_ms": ended.pause_ms }),
+            line,
+        );
         away = !away;
     }
 }

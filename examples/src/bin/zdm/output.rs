@@ -38,6 +38,9 @@ pub(crate) struct Summary {
     pub(crate) position: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pause_ms: Option<f64>,
+    /// Whether both sides were equal at the switch, by its certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<&'static str>,
 }
 
 impl Output {
@@ -89,6 +92,14 @@ impl Output {
         }
         if let Some(pause) = summary.pause_ms {
             line += &format!("; writers waited {pause:.0} ms");
+        }
+        match summary.certificate {
+            Some("equal") => line += "; the certificate says that both sides were equal",
+            Some("different") => {
+                line += "; the certificate says that BOTH SIDES DIFFERED: see `zdm certificate check`";
+            }
+            Some(_) => line += "; the certificate says why rows could not be counted",
+            None => {}
         }
         self.say("summary", serde_json::to_value(summary).unwrap_or_default(), line);
     }

@@ -7,6 +7,7 @@ use zdm_core::migrate::Side;
 use zdm_core::{Error, ErrorKind, Result};
 
 use crate::args::{Common, Cutover};
+use crate::certificate;
 use crate::cutover::asked_or_alone;
 use crate::databases::Databases;
 use crate::output::{Output, Summary};
@@ -25,8 +26,9 @@ pub(crate) async fn run(args: &Cutover, output: &Output) -> Result<ExitCode> {
         )
         .with("run", &run));
     }
-    let pause_ms = asked_or_alone(&back, args.limits.deadline(), *output).await?;
+    let switched = asked_or_alone(&back, args, *output).await?;
     let record = back.state().await?.map(|state| state.record);
+    let verdict = switched.certificate.as_ref().map(certificate::verdict);
     output.summary(&Summary {
         state: "rolled_back",
         tables: record.as_ref().map_or(0, |record| record.tables.len()),
@@ -34,9 +36,10 @@ pub(crate) async fn run(args: &Cutover, output: &Output) -> Result<ExitCode> {
         changes_applied: record.as_ref().map_or(0, |record| record.changes_applied),
         seconds: began.elapsed().as_secs_f64(),
         position: record.and_then(|record| record.position).map(|position| position.to_string()),
-        pause_ms,
+        pause_ms: switched.pause_ms,
+        certificate: verdict,
     });
-    Ok(ExitCode::SUCCESS)
+    Ok(certificate::code(verdict))
 }
 
 /// Rolling back needs no flag that says so.

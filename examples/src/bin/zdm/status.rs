@@ -34,7 +34,8 @@ pub(crate) async fn run(common: &Common, output: &Output) -> Result<ExitCode> {
     match switch.as_ref().map(|switch| switch.state) {
         Some(SwitchState::Switched) => line += "; the source is sealed",
         Some(SwitchState::Preparing) => line += "; a cutover is under way",
-        Some(_) => line += "; a cutover was asked for",
+        Some(SwitchState::Requested) => line += "; a cutover was asked for",
+        Some(_) => {}
         None => {}
     }
     output.say("summary", object, line);

@@ -4,7 +4,7 @@ use serde_json::json;
 use zdm_servers::mysql::{MySql, MySqlOptions};
 
 use super::{Crossing, Database, MY_SHOP, mysql_to_postgres, servers, words};
-use crate::fixture::{Follower, SHOP};
+use crate::fixture::{Follower, SHOP, bare, certificate, done};
 
 /// A run from its assessment to its end, whatever the engines.
 async fn whole_life(case: Crossing, rows: u64) {
@@ -36,8 +36,18 @@ async fn whole_life(case: Crossing, rows: u64) {
         "the target was open before the switch"
     );
 
-    assert_eq!(case.summary(&["migrate", "--cutover"]).await["state"], "switched");
+    let rehearsed = case.summary(&["rehearse", "--verify"]).await;
+    assert_eq!(rehearsed["state"], "rehearsed");
+    case.source.execute("UPDATE customer SET name = 'last' WHERE id = 1").await.unwrap();
+    let file = certificate(case.name);
+    let switched = case.summary(&["migrate", "--cutover", "--verify", "--certificate", &file]).await;
+    assert_eq!((&switched["state"], &switched["certificate"]), (&json!("switched"), &json!("equal")));
     case.equal().await;
+    // Behind a conversion the source's rows are certified as they arrived.
+    let (from, to) = (case.source.url(), case.target.url());
+    let held = done(bare(&["certificate", "check", &file, "--from", &from, "--to", &to, "--json"])).await;
+    assert_eq!((held.code, &held.summary()["state"]), (Some(0), &json!("holds")), "{held:?}");
+    assert_eq!(held.summary()["not_checked"].as_array().unwrap().len(), 2, "{held:?}");
     let stray = case.source.execute("INSERT INTO customer (name) VALUES ('stray')").await.unwrap_err();
     let place = case.target.url();
     let (_, place) = place.split_once('@').unwrap();

@@ -4,7 +4,7 @@ use serde_json::json;
 use zdm_servers::mysql::User;
 
 use super::{Crossing, Database, MY_SHOP, mysql_to_postgres, servers};
-use crate::fixture::{SHOP, done};
+use crate::fixture::{SHOP, certificate, done};
 
 /// As `zdm_mysql::rights` lists them for a source, and a word by which each
 /// is asked for where the run cannot begin without it.
@@ -40,8 +40,14 @@ async fn the_rights_of_the_documentation_are_enough_for_a_source() {
         .execute("UPDATE customer SET name = 'changed' WHERE id < 9; DELETE FROM heap LIMIT 1")
         .await
         .unwrap();
-    let switched = zdm(&["migrate", "--cutover", "--json"]).await;
-    assert_eq!((switched.code, &switched.summary()["state"]), (Some(0), &json!("switched")), "{switched:?}");
+    let file = certificate("my_mover");
+    let certified = ["migrate", "--cutover", "--verify", "--certificate", &file, "--json"];
+    let switched = done(case.between(&certified, &from, &to)).await;
+    assert_eq!(
+        (switched.code, &switched.summary()["certificate"]),
+        (Some(0), &json!("equal")),
+        "{switched:?}"
+    );
     case.equal().await;
     assert!(
         case.source.execute("DELETE FROM purchase").await.is_err(),
@@ -96,8 +102,14 @@ async fn the_rights_of_the_documentation_are_enough_for_a_target() {
         assert_eq!((case.source.traces().await, case.target.traces().await), (0, 0), "before {grant}");
         servers.mariadb.execute(&format!("GRANT {grant} TO receiver")).await.unwrap();
     }
-    let switched = done(case.between(&["migrate", "--cutover", "--json"], &from, &to)).await;
-    assert_eq!((switched.code, &switched.summary()["state"]), (Some(0), &json!("switched")), "{switched:?}");
+    let file = certificate(name);
+    let certified = ["migrate", "--cutover", "--verify", "--certificate", &file, "--json"];
+    let switched = done(case.between(&certified, &from, &to)).await;
+    assert_eq!(
+        (switched.code, &switched.summary()["certificate"]),
+        (Some(0), &json!("equal")),
+        "{switched:?}"
+    );
     case.equal().await;
 }
 

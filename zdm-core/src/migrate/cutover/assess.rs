@@ -37,7 +37,7 @@ impl Cutover {
     async fn still(&self, before: Vec<Finding>) -> Result<Vec<Finding>> {
         let passes = async {
             match self.follower.head() {
-                Some(head) => self.follower.applied_past(&head).await,
+                Some(head) => self.follower.applied_past(&head).await.map(drop),
                 None => Ok(()),
             }
         };

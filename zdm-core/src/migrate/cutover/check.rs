@@ -6,7 +6,7 @@ use super::assess::refuse_blockers;
 use super::{Cutover, CutoverOptions, Lag, Recover, lacks, recover};
 use crate::connect::{Phase, SwitchState};
 use crate::schema::{Fate, Schema, Selection, Shape, Table};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Identity, Result};
 
 /// How often the lag is looked at while it does not fit.
 const LAG_POLL: Duration = Duration::from_millis(50);
@@ -24,7 +24,7 @@ pub struct Forecast {
 }
 
 impl Cutover {
-    pub(super) async fn checks(&self) -> Result<Forecast> {
+    pub(super) async fn checks(&self) -> Result<(Forecast, Option<(Identity, Identity)>)> {
         refuse_blockers(&self.findings)?;
         self.check_capabilities()?;
         self.check_record().await?;
@@ -44,11 +44,23 @@ impl Cutover {
         if let Some(back) = &self.way_back {
             back.make(&self.target_schema).await?;
         }
-        let (lag, drain) = self.lag_that_fits().await?;
+        let identities = if self.options.certificate {
+            self.comparing()?;
+            Some(futures::try_join!(self.source.identity(), self.sink.identity())?)
+        } else {
+            None
+        };
+        // A lag that cannot do is told before all rows are compared.
+        let (mut lag, mut drain) = self.lag_that_fits().await?;
         self.source_fence()?.arm(&self.run, &self.source_schema, self.options.hold).await?;
         let hold = if self.options.try_hold { Some(self.try_hold().await?) } else { None };
+        if self.options.verify {
+            // The last: what is touched behind it is left for the fence.
+            self.comparing()?.ready().await?;
+            (lag, drain) = self.lag_that_fits().await?;
+        }
         refuse_pause(drain, hold, &self.options)?;
-        Ok(Forecast { lag, drain, hold })
+        Ok((Forecast { lag, drain, hold }, identities))
     }
 
     fn check_capabilities(&self) -> Result<()> {

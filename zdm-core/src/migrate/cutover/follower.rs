@@ -12,13 +12,14 @@ use crate::{Position, Result};
 pub trait Follower: Send + Sync {
     /// Waits until the run's durable progress, *read back from the target*,
     /// has [reached](crate::connect::Source::reached) `goal`. What was sent
-    /// or applied is not enough: a drain that ends early loses commits.
+    /// or applied is not enough: a drain that ends early loses commits. Gives
+    /// where it is then.
     ///
     /// The caller bounds the wait; a dropped future changes nothing.
     ///
     /// # Errors
     /// When following has failed for good; not while it reconnects.
-    async fn applied_past(&self, goal: &Position) -> Result<()>;
+    async fn applied_past(&self, goal: &Position) -> Result<Position>;
 
     /// Waits until no change is being applied, and applies none from then on
     /// until [`stepped_back`](Self::stepped_back): the target's triggers and

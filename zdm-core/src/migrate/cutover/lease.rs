@@ -16,7 +16,12 @@ pub(super) struct Lease {
     pub(super) record: SwitchRecord,
     length: Duration,
     written: Instant,
+    /// Whether somebody asked for what is under way, and waits for an answer.
+    pub(super) asked: bool,
 }
+
+/// For how long an answer is kept that nobody fetches.
+const ANSWERED: Duration = Duration::from_secs(30);
 
 impl Lease {
     /// Writes the first record, in the place of a request, or of the last
@@ -24,11 +29,11 @@ impl Lease {
     pub(super) async fn take(fence: &dyn Fence, mut record: SwitchRecord, length: Duration) -> Result<Self> {
         let written = Instant::now();
         record.lease_until = until(fence.now().await?, length);
-        let passed =
-            |found: &SwitchRecord| found.state == SwitchState::Requested || found.is_history(record.leg);
+        let passed = |found: &SwitchRecord| found.is_asked() || found.is_history(record.leg);
         let old = fence.record(&record.run).await?.filter(passed);
         fence.swap(&record.run, old.as_ref(), Some(&record)).await?;
-        Ok(Self { record, length, written })
+        let asked = old.is_some_and(|old| old.state == SwitchState::Requested);
+        Ok(Self { record, length, written, asked })
     }
 
     /// Does a step's work and keeps the record alive meanwhile.
@@ -107,16 +112,21 @@ impl Lease {
         found.state == SwitchState::Preparing && found.epoch == self.record.epoch
     }
 
-    /// Deletes the record, whichever renewal of it is there.
+    /// Deletes the record, whichever renewal of it is there, or leaves an answer
+    /// in its place for whoever asked.
     ///
     /// # Errors
     /// When the source cannot be asked: [`recover`](super::recover()) will.
-    pub(super) async fn delete(self, fence: &dyn Fence) -> Result<()> {
+    pub(super) async fn end(self, fence: &dyn Fence, answer: Option<String>) -> Result<()> {
         let mut ours = self.record.clone();
+        let answer = match answer {
+            Some(note) if self.asked => Some(answered(&ours, note, fence.now().await?)),
+            _ => None,
+        };
         // Each turn but the first follows one renewal of ours that was still
         // under way, and there is at most one.
         for _ in 0..4 {
-            match fence.swap(&ours.run, Some(&ours), None).await {
+            match fence.swap(&ours.run, Some(&ours), answer.as_ref()).await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Fenced => {}
                 Err(error) => return Err(error),
@@ -128,6 +138,16 @@ impl Lease {
             }
         }
         Err(taken_over())
+    }
+}
+
+/// The record of an answer, in the place of another one.
+pub(crate) fn answered(record: &SwitchRecord, note: String, now: i64) -> SwitchRecord {
+    SwitchRecord {
+        state: SwitchState::Answered,
+        note: Some(note),
+        lease_until: until(now, ANSWERED).max(record.lease_until + 1),
+        ..record.clone()
     }
 }
 

@@ -14,7 +14,7 @@
 //! | 2. gate holds requests | [`Prepared::hold_gate`] | [`Held`] | gate opens to the source |
 //! | 3. fence the source | [`Held::fence`] | [`Fenced`] | unfenced, gate opens |
 //! | 4. marker; drain | [`Fenced::drain`] | [`Drained`] | the same |
-//! | 5. verify what changed last | [`Drained::verify`] | [`Verified`] | the same |
+//! | 5. compare what was touched last | [`Drained::verify`] | [`Verified`] | the same |
 //! | 6. sequences, triggers, foreign keys | [`Verified::finish`] | [`Sequenced`] | the same, and the target steps back |
 //! | 7. the reverse stream's start | [`Sequenced::arm`] | [`Armed`] | the same |
 //! | 8. **commit point**: seal and record, one transaction | [`Armed::switch`] | [`Switched`] | the record is read again |
@@ -22,8 +22,9 @@
 //! | 10. the way back follows | [`Migration::back`](super::Migration::back) | | |
 //!
 //! [`Cutover::run`] does them all. Every state but the last two can be
-//! [abandoned](Drained::abandon), which undoes it: a rehearsal is a cutover
-//! that is abandoned when it is [`Verified`].
+//! [abandoned](Drained::abandon), which undoes it. A
+//! [rehearsal](Cutover::rehearse) is a cutover that is given back when it is
+//! [`Verified`], and reports the pause that it measured.
 //!
 //! # When it is killed, or its future dropped
 //!
@@ -31,13 +32,16 @@
 //! stays is the record. [`recover()`] reads it at the next start: before
 //! SWITCHED it gives the source back, after it opens the target.
 //!
-//! # What it does not do yet
+//! # Verification under the fence
 //!
-//! Step 5 takes [`Verification::Skipped`]: verification under the fence has its
-//! place here.
+//! With [`verify`](CutoverOptions::verify), step 0 sees to it that both sides
+//! were found equal, while nobody waits, and step 5 compares what the stream has
+//! touched since, under the fence, when both sides rest: what differs then does.
+//! [`Evidence`] has what that shows and what it does not.
 
 mod assess;
 mod check;
+mod evidence;
 mod follower;
 mod lease;
 mod options;
@@ -51,10 +55,13 @@ mod way_back;
 use std::sync::Arc;
 
 pub use check::Forecast;
+pub use evidence::{Evidence, Moment};
 pub use follower::{Follower, Lag};
+pub(crate) use lease::answered;
 pub use options::CutoverOptions;
 pub use recover::{Recover, Recovered, recover};
-pub use report::{Pause, Reverse, Switch, Verification};
+pub(crate) use report::{Answer, rfc3339};
+pub use report::{Pause, Rehearsal, Reverse, Switch, TableScope, Verification};
 pub use steps::{Armed, Checked, Drained, Fenced, Held, Prepared, Sequenced, Switched, Verified};
 
 use self::way_back::WayBack;
@@ -79,6 +86,7 @@ pub struct Cutover {
     findings: Vec<Finding>,
     leg: u32,
     way_back: Option<WayBack>,
+    evidence: Option<Arc<dyn Evidence>>,
     options: CutoverOptions,
 }
 
@@ -108,6 +116,7 @@ impl Cutover {
             findings: Vec::new(),
             leg: 1,
             way_back: None,
+            evidence: None,
             options: CutoverOptions::default(),
         }
     }
@@ -159,6 +168,14 @@ impl Cutover {
         self
     }
 
+    /// Who compares rows. Default: nobody, and
+    /// [`verify`](CutoverOptions::verify) is refused.
+    #[must_use]
+    pub fn evidence(mut self, evidence: Arc<dyn Evidence>) -> Self {
+        self.evidence = Some(evidence);
+        self
+    }
+
     /// Budgets and deadlines.
     #[must_use]
     pub fn options(mut self, options: CutoverOptions) -> Self {
@@ -173,15 +190,46 @@ impl Cutover {
     /// Those of the steps. Everything was undone and the source is open,
     /// unless the message says otherwise.
     pub async fn run(self) -> Result<Switch> {
+        let (mut switched, mut switch) = self.switch().await?;
+        switch.certificate = switched.certify().await;
+        Ok(switch)
+    }
+
+    /// The same, without the certificate.
+    pub(crate) async fn switch(self) -> Result<(Switched, Switch)> {
+        let armed = self.verified().await?.finish().await?.arm().await?;
+        let mut switched = armed.switch().await?;
+        let switch = switched.open().await?;
+        Ok((switched, switch))
+    }
+
+    /// Steps 0 to 5 against the live source, and everything given back: what a
+    /// cutover would cost. Nothing is left behind but what
+    /// [`arm`](crate::connect::Fence::arm) has made ready.
+    ///
+    /// # Errors
+    /// Those of the steps, which a cutover would have met too.
+    pub async fn rehearse(self) -> Result<Rehearsal> {
+        self.verified().await?.rehearsed().await
+    }
+
+    async fn verified(self) -> Result<Verified> {
         let held = self.check().await?.prepare().await?.hold_gate().await?;
-        let drained = held.fence().await?.drain().await?;
-        let finished = drained.verify(Verification::Skipped).await?.finish().await?;
-        let mut switched = finished.arm().await?.switch().await?;
-        switched.open().await
+        held.fence().await?.drain().await?.verify().await
     }
 
     fn source_fence(&self) -> Result<&dyn crate::connect::Fence> {
         self.source.capabilities().fence.ok_or_else(|| lacks("source", "keep writers out"))
+    }
+
+    fn comparing(&self) -> Result<&dyn Evidence> {
+        self.evidence.as_deref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Config,
+                "nobody compares rows in this cutover: give it who does, or do not verify",
+            )
+            .during("cutover.verify")
+        })
     }
 
     fn target_fence(&self) -> Result<&dyn crate::connect::Fence> {

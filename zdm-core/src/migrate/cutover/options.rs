@@ -34,9 +34,29 @@ pub struct CutoverOptions {
     /// For how long to ask what became of a commit point whose outcome is
     /// unknown, and to try to open the target behind it. Thirty seconds.
     pub settle: Duration,
+    /// Whether rows are compared: in step 0 all of them, unless this process has
+    /// found both sides equal before, and under the fence, at step 5, those that
+    /// the stream has touched since. See [`Evidence`](super::Evidence). No.
+    pub verify: bool,
+    /// Whether the switch is certified: both sides are kept as they are under the
+    /// fence, and all their rows are counted and digested behind it, while the
+    /// application goes on. Until that is done a snapshot stays open on either
+    /// side, which keeps dead rows from being removed, and a way back waits to be
+    /// started. No.
+    pub certificate: bool,
     /// Whether the checks take the hold once for an instant, to see that it
     /// can be taken. Yes.
     pub try_hold: bool,
+}
+
+impl CutoverOptions {
+    /// The same, for a cutover that must be done within that time, or is given
+    /// up: the pause, and the hold and the drain within it.
+    #[must_use]
+    pub fn within(mut self, deadline: Duration) -> Self {
+        self.hold.deadline = deadline;
+        self.pause(deadline).drain(deadline)
+    }
 }
 
 impl Default for CutoverOptions {
@@ -50,6 +70,8 @@ impl Default for CutoverOptions {
             sequence_margin: 1000,
             lease: Duration::from_secs(30),
             settle: Duration::from_secs(30),
+            verify: false,
+            certificate: false,
             try_hold: true,
         }
     }
@@ -78,5 +100,7 @@ setters! {
     sequence_margin: u32,
     lease: Duration,
     settle: Duration,
+    verify: bool,
+    certificate: bool,
     try_hold: bool,
 }

@@ -64,7 +64,7 @@ pub async fn recover(with: Recover<'_>) -> Result<Recovered> {
         let Some(record) = fence.record(with.run).await? else {
             return Ok(if seen.is_some() { Recovered::Released } else { Recovered::Clear });
         };
-        if record.state == SwitchState::Requested || record.is_history(with.leg) {
+        if record.is_asked() || record.is_history(with.leg) {
             return Ok(Recovered::Clear);
         }
         if record.state == SwitchState::Switched {

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::lease::Lease;
+use super::report::Answer;
 use super::report::{Pause, ms};
-use super::{Cutover, Reverse, Verification};
+use super::{Cutover, Forecast, Moment, Reverse, Verification};
 use crate::connect::{Hold, SequenceValue, Step};
 use crate::gate::GateHold;
-use crate::{Error, ErrorKind, Position, Result};
+use crate::{Error, ErrorKind, Identity, Position, Result};
 
 /// For how long undoing waits for one thing while writers wait for it.
 const UNDO: Duration = Duration::from_secs(2);
@@ -25,8 +26,14 @@ pub(super) struct Session {
     pub(super) gate: Option<Box<dyn GateHold>>,
     pub(super) hold: Option<Box<dyn Hold>>,
     pub(super) marker: Option<Position>,
+    /// Where the target was when it had passed the marker.
+    pub(super) drained: Option<Position>,
     pub(super) sequences: Vec<SequenceValue>,
     pub(super) verification: Verification,
+    pub(super) forecast: Forecast,
+    pub(super) identities: Option<(Identity, Identity)>,
+    /// Both sides as they are at the switch, for its certificate.
+    pub(super) moment: Option<Box<dyn Moment>>,
     pub(super) reverse: Reverse,
     /// Whether the target was asked to enable triggers and foreign keys.
     pub(super) ready: bool,
@@ -34,7 +41,12 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(plan: Cutover, lease: Lease) -> Self {
+    pub(super) fn new(
+        plan: Cutover,
+        lease: Lease,
+        forecast: Forecast,
+        identities: Option<(Identity, Identity)>,
+    ) -> Self {
         let clock = Clock::new(plan.options.pause);
         Self {
             plan,
@@ -42,8 +54,12 @@ impl Session {
             gate: None,
             hold: None,
             marker: None,
+            drained: None,
             sequences: Vec::new(),
             verification: Verification::Skipped,
+            forecast,
+            identities,
+            moment: None,
             reverse: Reverse::None,
             ready: false,
             clock,
@@ -63,7 +79,8 @@ impl Session {
     /// not be undone.
     pub(super) async fn abort(self, error: Error) -> Error {
         tracing::warn!(run = %self.plan.run, %error, "the cutover is given up");
-        match self.undo().await {
+        let answer = Answer::GivenUp { kind: error.kind().to_string(), message: error.to_string() };
+        match self.undo(Some(answer)).await {
             Ok(()) => error,
             Err(undo) => error.with(
                 "not undone",
@@ -72,8 +89,15 @@ impl Session {
         }
     }
 
-    /// The reverse of what was done, in the reverse order.
-    pub(super) async fn undo(mut self) -> Result<()> {
+    /// The reverse of what was done, in the reverse order; whoever asked for it
+    /// is answered.
+    pub(super) async fn undo(mut self, answer: Option<Answer>) -> Result<()> {
+        self.give_back().await?;
+        self.end(answer).await
+    }
+
+    /// Undoes what writers feel, and what would be in the way of the stream.
+    pub(super) async fn give_back(&mut self) -> Result<()> {
         // While nobody writes, if it is quick: until it has happened the
         // follower applies nothing. A lost target does not make the pause long.
         let first = if self.ready { bounded_for(UNDO, self.step_back()).await } else { Ok(()) };
@@ -84,14 +108,20 @@ impl Session {
             }
         }
         drop(self.gate.take());
+        self.clock.end();
         match first {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::Fenced => return Err(error),
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Fenced => Err(error),
             // The record stays if this fails too, and says so to the next start.
-            Err(_) => self.step_back().await?,
+            Err(_) => self.step_back().await,
         }
-        let fence = self.plan.source_fence()?;
-        self.lease.delete(fence).await?;
+    }
+
+    /// Removes the record, and what was made for the way back.
+    pub(super) async fn end(self, answer: Option<Answer>) -> Result<()> {
+        // OK because it is plain data with names for keys.
+        let answer = answer.and_then(|answer| serde_json::to_string(&answer).ok());
+        self.lease.end(self.plan.source_fence()?, answer).await?;
         if let Some(back) = &self.plan.way_back {
             back.release().await;
         }

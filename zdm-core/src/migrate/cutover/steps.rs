@@ -3,12 +3,14 @@
 use tokio::time::Instant;
 
 use super::lease::Lease;
+use super::report::{Answer, ms};
 use super::session::{Session, bounded};
 use super::settle::{Outcome, settle};
-use super::{Cutover, Forecast, Reverse, Switch, Verification};
+use super::{Cutover, Forecast, Rehearsal, Reverse, Switch, Verification};
 use crate::connect::{HoldOptions, Step, SwitchRecord, SwitchState};
 use crate::gate::GateHold;
-use crate::{Error, ErrorKind, Result};
+use crate::migrate::certificate::Certificate;
+use crate::{Error, ErrorKind, Identity, Result};
 
 /// Defines a state, and the way out that undoes it.
 macro_rules! state {
@@ -25,7 +27,7 @@ macro_rules! state {
             /// When something could not be undone; the source is open all
             /// the same, and the next start of the run does the rest.
             pub async fn abandon(self) -> Result<()> {
-                self.0.undo().await
+                self.0.undo(None).await
             }
         }
     };
@@ -37,6 +39,7 @@ macro_rules! state {
 pub struct Checked {
     plan: Cutover,
     forecast: Forecast,
+    identities: Option<(Identity, Identity)>,
 }
 
 impl Cutover {
@@ -50,7 +53,7 @@ impl Cutover {
     /// What stands in the way, in words that say what to do.
     pub async fn check(self) -> Result<Checked> {
         match self.checks().await {
-            Ok(forecast) => Ok(Checked { plan: self, forecast }),
+            Ok((forecast, identities)) => Ok(Checked { plan: self, forecast, identities }),
             Err(error) => {
                 if let Some(back) = &self.way_back {
                     back.release().await;
@@ -82,11 +85,12 @@ impl Checked {
             leg: plan.leg,
             back: None,
             lease_until: 0,
+            note: None,
         };
         let lease = Lease::take(plan.source_fence()?, record, plan.options.lease).await?;
         tracing::info!(run = %plan.run, epoch = %plan.epoch, "cutover prepared");
         fail::fail_point!("cutover::prepared");
-        Ok(Prepared(Box::new(Session::new(plan, lease))))
+        Ok(Prepared(Box::new(Session::new(plan, lease, self.forecast, self.identities))))
     }
 }
 
@@ -177,12 +181,12 @@ impl Fenced {
 async fn drain(s: &mut Session) -> Result<()> {
     let until = s.clock.until();
     let budget = Instant::now().checked_add(s.plan.options.drain).min(until).or(until);
-    let (plan, hold, slot) = (&s.plan, &mut s.hold, &mut s.marker);
+    let (plan, hold, slot) = (&s.plan, &mut s.hold, (&mut s.marker, &mut s.drained));
     let work = async move {
         let hold = hold.as_mut().ok_or_else(fallen)?;
         let marker = bounded(until, "cutover.marker", hold.marker()).await?;
-        bounded(budget, "cutover.drain", plan.follower.applied_past(&marker)).await?;
-        *slot = Some(marker);
+        let drained = bounded(budget, "cutover.drain", plan.follower.applied_past(&marker)).await?;
+        (*slot.0, *slot.1) = (Some(marker), Some(drained));
         Ok(())
     };
     s.lease.during(s.plan.source_fence()?, work).await?;
@@ -198,19 +202,28 @@ state! {
 }
 
 impl Drained {
-    /// Step 5: verifies under the fence the keys touched since the last
-    /// verification.
+    /// Step 5: compares the rows touched since the last verification, where
+    /// [`verify`](super::CutoverOptions::verify) asks for it.
     ///
     /// # Errors
-    /// When the sides differ.
-    pub async fn verify(mut self, verification: Verification) -> Result<Verified> {
-        match verification {
-            Verification::Skipped => {}
+    /// `Conflict` when they differ, with the tables and keys; `Timeout` when
+    /// that takes longer than the pause may last.
+    pub async fn verify(mut self) -> Result<Verified> {
+        match verify(&mut self.0).await {
+            Ok(()) => Ok(Verified(self.0)),
+            Err(error) => Err(self.0.abort(error).await),
         }
-        self.0.verification = verification;
-        self.0.clock.pause.verify_ms = self.0.clock.lap();
-        Ok(Verified(self.0))
     }
+}
+
+async fn verify(s: &mut Session) -> Result<()> {
+    if s.plan.options.verify {
+        let compared = bounded(s.clock.until(), "cutover.verify", s.plan.comparing()?.compare());
+        s.verification = Verification::Touched(s.lease.during(s.plan.source_fence()?, compared).await?);
+    }
+    s.clock.pause.verify_ms = s.clock.lap();
+    fail::fail_point!("cutover::verified");
+    Ok(())
 }
 
 state! {
@@ -219,6 +232,31 @@ state! {
 }
 
 impl Verified {
+    /// Ends a rehearsal: gives everything back to the source, and leaves nothing
+    /// behind but what [`arm`](crate::connect::Fence::arm) has made ready.
+    ///
+    /// # Errors
+    /// When something could not be undone; the source is open all the same, and
+    /// the next start of the run does the rest.
+    pub async fn rehearsed(self) -> Result<Rehearsal> {
+        let mut s = self.0;
+        s.give_back().await?;
+        let Forecast { lag, drain, hold } = s.forecast;
+        let report = Rehearsal {
+            run: s.plan.run.clone(),
+            epoch: s.plan.epoch,
+            leg: s.plan.leg,
+            position: s.marker.clone().ok_or_else(fallen)?,
+            bytes_behind: lag.bytes,
+            predicted_ms: ms(drain.unwrap_or_default() + hold.unwrap_or_default()),
+            pause: s.clock.pause,
+            verification: s.verification.clone(),
+        };
+        s.end(Some(Answer::Rehearsed(Box::new(report.clone())))).await?;
+        tracing::info!(run = %report.run, pause_ms = report.pause.total_ms, "rehearsed");
+        Ok(report)
+    }
+
     /// Step 6: sequences from live values, with a margin; triggers and
     /// foreign keys of the target.
     ///
@@ -264,25 +302,39 @@ state! {
 }
 
 impl Sequenced {
-    /// Step 7: where the way back will begin, if there is one. Nothing but
+    /// Step 7: where the way back will begin, if there is one; and both sides are
+    /// kept as they are, where a certificate is asked for. Nothing but
     /// this run has written to the target so far, and the application will not
     /// before the switch: between the two the target's log ends here.
     ///
     /// # Errors
     /// When the target cannot be asked.
     pub async fn arm(mut self) -> Result<Armed> {
-        let s = &mut *self.0;
-        if let Some(back) = &s.plan.way_back {
-            let end = bounded(s.clock.until(), "cutover.arm", back.log_end());
-            match s.lease.during(s.plan.source_fence()?, end).await {
-                Ok(end) => s.reverse = Reverse::From(end),
-                Err(error) => return Err(self.0.abort(error).await),
-            }
+        if let Err(error) = arm(&mut self.0).await {
+            return Err(self.0.abort(error).await);
         }
         self.0.clock.pause.finish_ms = self.0.clock.lap();
         fail::fail_point!("cutover::armed");
         Ok(Armed(self.0))
     }
+}
+
+async fn arm(s: &mut Session) -> Result<()> {
+    let (plan, reverse, moment) = (&s.plan, &mut s.reverse, &mut s.moment);
+    let back = async {
+        if let Some(back) = &plan.way_back {
+            *reverse = Reverse::From(back.log_end().await?);
+        }
+        Ok(())
+    };
+    let kept = async {
+        if plan.options.certificate {
+            *moment = Some(plan.comparing()?.moment().await?);
+        }
+        Ok(())
+    };
+    let work = bounded(s.clock.until(), "cutover.arm", async { futures::try_join!(back, kept).map(drop) });
+    s.lease.during(s.plan.source_fence()?, work).await
 }
 
 state! {
@@ -334,6 +386,7 @@ impl Armed {
             verification: s.verification.clone(),
             reverse: s.reverse.clone(),
             leg: s.plan.leg,
+            certificate: None,
         };
         Ok(Switched { session: self.0, report })
     }
@@ -409,6 +462,21 @@ impl Switched {
         }
         tracing::info!(run = %s.plan.run, pause_ms = s.clock.pause.total_ms, "the target is open");
         Ok(self.report.clone())
+    }
+
+    /// Counts and digests all rows of both sides as they were at the switch,
+    /// while the application goes on, and certifies it. `None` where no
+    /// [certificate](super::CutoverOptions::certificate) was asked for. Takes as
+    /// long as reading all tables does; what cannot be read it says.
+    pub async fn certify(&mut self) -> Option<Certificate> {
+        let s = &mut *self.session;
+        let (moment, (source, target)) = (s.moment.take()?, s.identities.clone()?);
+        let counted = moment.tables().await;
+        if let Err(error) = &counted {
+            tracing::warn!(run = %s.plan.run, %error, "rows are not counted for the certificate");
+        }
+        let drained = s.drained.clone().unwrap_or_else(|| self.report.position.clone());
+        Some(Certificate::of(&self.report, (source, target), drained, counted))
     }
 }
 

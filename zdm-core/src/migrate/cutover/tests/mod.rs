@@ -1,6 +1,7 @@
 //! A cutover that fails, or is dropped, at every point where it waits.
 
 mod assess;
+mod rehearsal;
 mod safeguards;
 
 use std::future::Future;
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::connect::*;
 use crate::gate::Gate;
+use crate::migrate::certificate::TableEvidence;
 use crate::schema::{Column, DataType, Key, Selection, Table, TableName};
 use crate::{Engine, Identity, Position};
 
@@ -29,6 +31,8 @@ struct State {
     held: bool,
     /// A table of the source is altered while the hold is waited for.
     alters: bool,
+    /// What is compared under the fence differs.
+    differs: bool,
     altered: bool,
     ready: bool,
     /// The follower applies nothing.
@@ -360,16 +364,16 @@ struct Stream(World, Option<Lag>);
 
 #[async_trait]
 impl Follower for Stream {
-    async fn applied_past(&self, goal: &Position) -> Result<()> {
+    async fn applied_past(&self, goal: &Position) -> Result<Position> {
         if goal.as_str() == "head" {
-            return self.0.wait().await;
+            return self.0.wait().await.map(|()| goal.clone());
         }
         assert_eq!(goal.as_str(), "7");
         self.0
             .call(|s| {
                 assert!(s.held, "drained without a fence");
                 s.drained = true;
-                Ok(())
+                Ok(Position::new(ENGINE, "8"))
             })
             .await
     }
@@ -402,6 +406,48 @@ impl Follower for Stream {
     }
 }
 
+struct Comparing(World);
+
+#[async_trait]
+impl Evidence for Comparing {
+    async fn ready(&self) -> Result<()> {
+        self.0.call(|s| if s.held { Err(fenced()) } else { Ok(()) }).await
+    }
+
+    async fn compare(&self) -> Result<std::collections::BTreeMap<String, TableScope>> {
+        let compared = self.0.call(|s| {
+            assert!(s.held && s.drained && !s.ready, "what changes is compared");
+            match s.differs {
+                true => Err(Error::new(ErrorKind::Conflict, "public.t id=7: changed note")),
+                false => Ok(std::collections::BTreeMap::new()),
+            }
+        });
+        compared.await
+    }
+
+    async fn moment(&self) -> Result<Box<dyn Moment>> {
+        let kept = self.0.call(|s| {
+            assert!(s.held && s.drained && s.ready && !s.source_sealed, "it is kept too early or too late");
+            Ok(Box::new(Kept(self.0.clone())) as Box<dyn Moment>)
+        });
+        kept.await
+    }
+}
+
+struct Kept(World);
+
+#[async_trait]
+impl Moment for Kept {
+    async fn tables(&self) -> Result<std::collections::BTreeMap<String, TableEvidence>> {
+        self.0
+            .call(|s| {
+                assert!(s.target_open, "the application waits while rows are counted");
+                Ok(std::collections::BTreeMap::new())
+            })
+            .await
+    }
+}
+
 fn schema(columns: Vec<Column>) -> Schema {
     let mut schema = Schema::default();
     schema.tables.push(Arc::new(Table::new(ENGINE, TableName::new("public", "t"), columns, Key::FullRow)));
@@ -415,7 +461,8 @@ fn plan(world: &World, gate: &Gate<&'static str>) -> Cutover {
     Cutover::new(RunName::default(), Epoch(3), (source, Arc::clone(&schema)), (target, schema), follower)
         .gate(Arc::new(gate.toward("target")))
         .target("db2/shop")
-        .options(CutoverOptions::default().settle(Duration::from_secs(3)))
+        .evidence(Arc::new(Comparing(world.clone())))
+        .options(CutoverOptions::default().settle(Duration::from_secs(3)).verify(true).certificate(true))
 }
 
 async fn recovered(world: &World, gate: &Gate<&'static str>, epoch: u64) -> Result<Recovered> {
@@ -475,6 +522,8 @@ async fn all_steps_lead_to_the_target() {
     let switch = plan(&world, &gate).run().await.unwrap();
     assert_eq!(switch.position.as_str(), "7");
     assert_eq!(switch.sequences, world.state().sequences);
+    let certificate = switch.certificate.unwrap();
+    assert_eq!((certificate.fence.as_str(), certificate.drained.as_str()), ("7", "8"));
     assert_whole(&world, &gate, "done").await;
     assert!(!gate.stats().held);
     let again = plan(&world, &gate).run().await.unwrap_err();
@@ -548,7 +597,7 @@ async fn another_live_process_is_left_alone() {
     world.state().now += 31_000;
     assert_eq!(recovered(&world, &gate, 4).await.unwrap(), Recovered::Released);
     let held = prepared.hold_gate().await.unwrap().fence().await.unwrap();
-    let armed = held.drain().await.unwrap().verify(Verification::Skipped).await.unwrap();
+    let armed = held.drain().await.unwrap().verify().await.unwrap();
     let armed = armed.finish().await.unwrap().arm().await.unwrap();
     assert_eq!(armed.switch().await.unwrap_err().kind(), ErrorKind::Fenced);
     assert!(!world.state().source_sealed && !world.state().target_open);

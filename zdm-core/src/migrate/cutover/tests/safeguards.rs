@@ -60,7 +60,7 @@ async fn a_hold_that_fell_makes_the_commit_point_fail() {
             world.state().held = false;
             assert_eq!(fenced.drain().await.unwrap_err().kind(), ErrorKind::Fenced);
         } else {
-            let verified = fenced.drain().await.unwrap().verify(Verification::Skipped).await.unwrap();
+            let verified = fenced.drain().await.unwrap().verify().await.unwrap();
             let armed = verified.finish().await.unwrap().arm().await.unwrap();
             world.state().held = false;
             assert_eq!(armed.switch().await.unwrap_err().kind(), ErrorKind::Fenced);
@@ -84,6 +84,7 @@ async fn a_request_becomes_the_record_of_the_cutover() {
         leg: 1,
         back: None,
         lease_until: 5,
+        note: None,
     };
     world.state().record = Some(request.clone());
     let checked = plan(&world, &gate).check().await.unwrap();
@@ -133,8 +134,7 @@ async fn the_commit_point_is_not_begun_with_an_old_lease() {
         .hold_gate()
         .await
         .unwrap();
-    let verified =
-        held.fence().await.unwrap().drain().await.unwrap().verify(Verification::Skipped).await.unwrap();
+    let verified = held.fence().await.unwrap().drain().await.unwrap().verify().await.unwrap();
     let armed = verified.finish().await.unwrap().arm().await.unwrap();
     tokio::time::sleep(lease * 2).await;
     let mut switched = armed.switch().await.unwrap();
@@ -154,8 +154,7 @@ async fn a_cutover_that_is_undone_cannot_switch_meanwhile() {
         let (world, gate) = (World::default(), Gate::new("source"));
         let held =
             plan(&world, &gate).check().await.unwrap().prepare().await.unwrap().hold_gate().await.unwrap();
-        let verified =
-            held.fence().await.unwrap().drain().await.unwrap().verify(Verification::Skipped).await.unwrap();
+        let verified = held.fence().await.unwrap().drain().await.unwrap().verify().await.unwrap();
         let armed = verified.finish().await.unwrap().arm().await.unwrap();
         // Its process dies, and its last COMMIT is under way.
         drop(armed);
@@ -171,4 +170,19 @@ async fn a_cutover_that_is_undone_cannot_switch_meanwhile() {
         assert_whole(&world, &gate, &format!("late by {later}")).await;
     }
     assert!(found.iter().all(|n| *n > 0), "{found:?}");
+}
+
+/// What differs under the fence is not switched to.
+#[tokio::test(start_paused = true)]
+async fn a_difference_under_the_fence_gives_everything_back() {
+    let (world, gate) = (World::default(), Gate::new("source"));
+    world.state().differs = true;
+    let error = plan(&world, &gate).run().await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Conflict && error.message().contains("id=7"), "{error}");
+    assert_whole(&world, &gate, "given back").await;
+    assert!(!world.state().target_open);
+    world.state().differs = false;
+    let switch = plan(&world, &gate).run().await.unwrap();
+    assert!(matches!(switch.verification, Verification::Touched(_)));
+    assert_whole(&world, &gate, "switched").await;
 }
