@@ -63,7 +63,7 @@ const SESSIONS: [&str; 18] = [
 /// Where something was done that no engine takes back, and then rolled back.
 /// MySQL logs what is left; MariaDB may log all of it, with the statement that
 /// takes it back.
-const TAKEN_BACK: [&str; 14] = [
+const TAKEN_BACK: [&str; 15] = [
     "BEGIN; INSERT INTO t VALUES (40, 1); SAVEPOINT s; INSERT INTO t VALUES (41, 1); INSERT INTO m VALUES (41, 1); \
      ROLLBACK TO s; INSERT INTO t VALUES (42, 1); COMMIT",
     "BEGIN; INSERT INTO e VALUES (43, 1); SAVEPOINT s; INSERT INTO a VALUES (44, 1); UPDATE t SET v = 8; \
@@ -89,6 +89,10 @@ const TAKEN_BACK: [&str; 14] = [
     "SET sql_mode = 'ANSI_QUOTES'; SET sql_quote_show_create = 0; BEGIN; INSERT INTO m VALUES (430, 1); \
      INSERT INTO t VALUES (430, 1); SAVEPOINT \"a b\"; INSERT INTO t VALUES (431, 1); SAVEPOINT savepoint; \
      INSERT INTO t VALUES (432, 1); ROLLBACK TO savepoint; INSERT INTO t VALUES (433, 1); ROLLBACK TO \"A B\"; COMMIT",
+    // Of letters that are not ASCII.
+    "BEGIN; INSERT INTO m VALUES (435, 1); INSERT INTO t VALUES (435, 1); SAVEPOINT `größe`; \
+     INSERT INTO t VALUES (436, 1); SAVEPOINT `größer`; UPDATE t SET v = 12; ROLLBACK TO `GRößE`; \
+     INSERT INTO t VALUES (437, 1); COMMIT",
     // A function has savepoints of its own.
     "BEGIN; INSERT INTO t VALUES (440, 1); SAVEPOINT s; INSERT INTO t VALUES (441, 1); INSERT INTO m VALUES (441, 1); \
      SELECT f(442); INSERT INTO t VALUES (444, 1); ROLLBACK TO s; SELECT f(446); COMMIT",
@@ -161,7 +165,7 @@ async fn come_through(options: MySqlOptions) {
     }
     // So MariaDB has logged what it took back.
     let events = server.query("SHOW BINLOG EVENTS IN 'binlog.000001'").await.unwrap();
-    for (statement, count) in [("ROLLBACK", 4), ("ROLLBACK TO ", 10)] {
+    for (statement, count) in [("ROLLBACK", 4), ("ROLLBACK TO ", 11)] {
         let logged = events.iter().filter(|event| {
             let text = event[5].as_deref().unwrap_or_default();
             // Not that of the function.

@@ -45,9 +45,8 @@ pub(super) enum Meaning {
     NotAsRows,
 }
 
-/// The name of a savepoint in small letters, which servers do not tell apart;
-/// `None` for one that is not readable, or not ASCII and so folded by rules
-/// that differ from server to server.
+/// The name of a savepoint, its ASCII letters as small ones, which servers do
+/// not tell apart; `None` for one that is not readable.
 pub(super) type Savepoint = Option<SmolStr>;
 
 /// The tables that statements are searched for.
@@ -268,7 +267,9 @@ fn savepoint(query: &Query, words: Words<'_>) -> Savepoint {
         [keyword, name] if keyword.is("SAVEPOINT") => name,
         _ => return None,
     };
-    let name = name.text().filter(|name| query.exact && name.is_ascii())?;
+    // Servers take no other characters for a name.
+    let is_named = |name: &&str| query.exact && name.chars().all(|c| u32::from(c) <= 0xffff);
+    let name = name.text().filter(is_named)?;
     Some(name.to_ascii_lowercase().into())
 }
 

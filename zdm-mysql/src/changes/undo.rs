@@ -85,13 +85,16 @@ impl Moments {
     /// # Errors
     /// `Unsupported` where it cannot be known which one is meant.
     pub(super) fn back_to(&mut self, name: Option<&SmolStr>) -> Result<Moment> {
-        let found = name.and_then(|name| self.savepoints.iter().position(|(known, _)| known == name));
-        // Servers compare names as texts: `e` may be `é`.
+        // The newest that may be meant, and only if that is sure.
+        let found = name.and_then(|name| {
+            let at = self.savepoints.iter().rposition(|(known, _)| may_be_one(known, name))?;
+            (self.savepoints[at].0 == *name).then_some(at)
+        });
         let Some(at) = found.filter(|_| !self.unnamed) else {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 "rows were logged and then rolled back to a savepoint, and by its name it cannot be known which one: \
-                 start the run anew, and give savepoints names of ASCII letters",
+                 start the run anew, and give savepoints names of ASCII letters, or of unlike lengths",
             ));
         };
         self.savepoints.truncate(at + 1);
@@ -106,6 +109,21 @@ impl Moments {
         let all = self.savepoints.iter_mut().map(|(_, moment)| moment).chain([&mut self.begin]);
         for moment in all {
             moment.mark = (moment.added == added && moment.told == told).then(Mark::default);
+        }
+    }
+}
+
+/// Whether a server may take two names of savepoints for one. It compares them
+/// as texts, character by character: `é` may be `e`, but no two letters of ASCII
+/// are one, and nothing is left out but blanks at the end.
+/// <https://dev.mysql.com/doc/refman/en/charset-unicode-sets.html>
+fn may_be_one(a: &str, b: &str) -> bool {
+    let (mut a, mut b) = (a.trim_end_matches(' ').chars(), b.trim_end_matches(' ').chars());
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => return true,
+            (Some(a), Some(b)) if a == b || !a.is_ascii() || !b.is_ascii() => {}
+            _ => return false,
         }
     }
 }
@@ -177,6 +195,28 @@ mod tests {
         assert!(moments.back_to(None).is_err());
         moments.save(None, at(5));
         assert!(moments.back_to(Some(&"b".into())).is_err());
+    }
+
+    /// To a server `e` may be `é`, and `ss` is never `ß`.
+    #[test]
+    fn a_savepoint_of_any_letters_is_known_where_it_is_sure_which_one_is_meant() {
+        let at = |rows| Moment { rows, ..Moment::default() };
+        let back = |saved: &[&str], name: &str| {
+            let mut moments = Moments::default();
+            for (rows, name) in (1..).zip(saved) {
+                moments.save(Some((*name).into()), at(rows));
+            }
+            moments.back_to(Some(&name.into())).ok().map(|moment| moment.rows)
+        };
+        assert_eq!(back(&["größe"], "größe"), Some(1));
+        assert_eq!(back(&["größe", "größer", "grünes"], "größe"), Some(1));
+        // What is newer may have taken its name.
+        assert_eq!(back(&["größe", "gröse", "GRÖSSE"], "größe"), None);
+        assert_eq!(back(&["größe", "größe "], "größe"), None);
+        assert_eq!(back(&["e", "é"], "e"), None);
+        assert_eq!(back(&["é", "e"], "e"), Some(2));
+        assert_eq!(back(&["日本", "b"], "日本"), Some(1));
+        assert_eq!(back(&["日本"], "本日"), None);
     }
 
     #[test]

@@ -200,12 +200,14 @@ fn what_fits_a_batch_is_read_once() {
 
 #[test]
 fn a_savepoint_that_is_not_told_apart_stops_where_it_matters() {
-    for (name, rows, stops) in [("é", 1, true), ("é", 0, false), ("a", 1, false)] {
+    for (saved, name, rows, stops) in
+        [("é", "É", 1, true), ("é", "É", 0, false), ("é", "é", 1, false), ("a", "A", 1, false)]
+    {
         let mut log = Log { at: 4, ..Log::default() };
         log.rotate(1);
         log.transaction(6, &[], End::Commit);
         log.events.pop();
-        log.query(&format!("SAVEPOINT `{name}`"));
+        log.query(&format!("SAVEPOINT `{saved}`"));
         (0..rows).for_each(|_| log.row(b'm'));
         log.query(&format!("ROLLBACK TO `{name}`"));
         log.event(kind::XID, &[0; 8]);
