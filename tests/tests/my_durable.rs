@@ -19,7 +19,9 @@ use zdm_servers::mysql::{Database, MySql, MySqlOptions};
 const SETTING: &str = "innodb_flush_log_at_trx_commit";
 
 fn each() -> [MySqlOptions; 2] {
-    [MySqlOptions::mariadb().version("10.11"), MySqlOptions::mysql().version("9")]
+    // Another version of MariaDB, as `e2e` takes it.
+    let mariadb = std::env::var("ZDM_TEST_MARIADB").unwrap_or_else(|_| "10.11".to_owned());
+    [MySqlOptions::mariadb().version(mariadb), MySqlOptions::mysql().version("9")]
 }
 
 /// A server that answers a commit, and flushes what it was at leisure.

@@ -16,7 +16,9 @@ pub(crate) async fn servers() -> [MySql; 2] {
     let start = async |at: usize, options: MySqlOptions| {
         SERVERS[at].get_or_init(async || MySql::start(options).await.unwrap()).await.clone()
     };
-    let mariadb = start(0, MySqlOptions::mariadb().version("10.11")).await;
+    // Another version of MariaDB, as `e2e` takes it.
+    let version = std::env::var("ZDM_TEST_MARIADB").unwrap_or_else(|_| "10.11".to_owned());
+    let mariadb = start(0, MySqlOptions::mariadb().version(version)).await;
     [mariadb, start(1, MySqlOptions::mysql().version("9")).await]
 }
 

@@ -83,7 +83,11 @@ async fn a_transaction_with_an_old_snapshot_is_refused() {
         }
         home.hold().await.seal(&home.preparing(), &home.switched()).await.unwrap();
         for (level, mut old) in transactions {
-            assert_eq!(number(old.query_drop("UPDATE t SET v = 'late' WHERE id = 1").await), 1290, "{level}");
+            let refused = number(old.query_drop("UPDATE t SET v = 'late' WHERE id = 1").await);
+            // From 11.6 on MariaDB refuses by itself to lock a row that has
+            // changed since the snapshot (ER_CHECKREAD): here the seal's.
+            let own = level == "REPEATABLE READ" && refused == 1020;
+            assert!(refused == 1290 || own, "{level}: {refused}");
             old.query_drop("ROLLBACK").await.unwrap();
         }
     }
