@@ -215,6 +215,34 @@ async fn a_hold_that_cannot_be_had_does_not_starve_the_application() {
 
 /// A writer that goes through the tables in another order than the hold is in
 /// a deadlock with a try; the server would end whichever looks later.
+/// One of the two orders is not the one in which the hold begins: at each moment
+/// somebody has the second table's lock in hand and wants the first one's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_finds_the_order_in_which_writers_go() {
+    for (number, [first, second]) in [["t", "p"], ["p", "t"]].into_iter().enumerate() {
+        let home = home(&format!("order_{number}")).await;
+        let sql = format!(
+            "BEGIN; DELETE FROM \"App\".{first} WHERE id = 5; SELECT pg_sleep(0.02); \
+             DELETE FROM \"App\".{second} WHERE id = 5; COMMIT"
+        );
+        let mut writers = tokio::task::JoinSet::new();
+        for _ in 0..6 {
+            let (writer, sql) = (home.writer().await, sql.clone());
+            writers.spawn(async move {
+                loop {
+                    writer.batch_execute(&sql).await.unwrap();
+                }
+            });
+        }
+        let hold = home.quick(5_000).await.unwrap();
+        hold.release().await.unwrap();
+        writers.abort_all();
+        while let Some(ended) = writers.join_next().await {
+            assert!(ended.unwrap_err().is_cancelled(), "a writer has failed");
+        }
+    }
+}
+
 #[tokio::test]
 async fn no_writer_fails_in_a_deadlock_with_a_hold() {
     let home = home("deadlock").await;

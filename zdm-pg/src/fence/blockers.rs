@@ -52,3 +52,11 @@ pub(super) async fn find<C: GenericClient + Sync>(
     }
     Ok(found)
 }
+
+/// The table whose lock process `pid` waits for, if it waits for one.
+pub(super) async fn waits_for<C: GenericClient + Sync>(session: &C, pid: i32) -> Result<Option<Oid>> {
+    let sql =
+        "SELECT relation FROM pg_catalog.pg_locks WHERE pid = $1 AND NOT granted AND relation IS NOT NULL";
+    let row = session.query_opt(sql, &[&pid]).await.during("fence.blockers")?;
+    row.map(|row| row.try_get(0)).transpose().during("fence.blockers")
+}

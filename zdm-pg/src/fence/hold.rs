@@ -52,7 +52,8 @@ impl PgHold {
         session.batch_execute(KEEP).await.during("fence.hold")?;
         let patience = options.patience.min(before_deadlock(&session).await?);
         let mut tables = tables::find(&*session, schema).await?;
-        let mut taking = Taking { session: &session, beside: &beside, deadline, blockers: Vec::new() };
+        let mut taking =
+            Taking { session: &session, beside: &beside, deadline, blockers: Vec::new(), stuck: None };
         loop {
             taking.sweep(ours, &tables, patience).await?;
             taking.all(&tables, patience).await?;
@@ -81,12 +82,23 @@ async fn before_deadlock(session: &Control) -> Result<Duration> {
     Ok(Duration::from_millis(milliseconds.unsigned_abs() / 2))
 }
 
+/// The part of a try behind which a lock that is still waited for is the one
+/// that the try will not get.
+const LATE: f64 = 0.8;
+
+fn lock(tables: &[&Found], mode: &str) -> String {
+    let names: Vec<String> = tables.iter().map(|table| format!("ONLY {}", table.name)).collect();
+    format!("LOCK TABLE {} IN {mode} MODE", names.join(", "))
+}
+
 struct Taking<'a> {
     session: &'a Control,
     beside: &'a Control,
     deadline: Instant,
     /// Who was in the way last.
     blockers: Vec<String>,
+    /// The table that the last try has waited for.
+    stuck: Option<Oid>,
 }
 
 impl Taking<'_> {
@@ -114,26 +126,32 @@ impl Taking<'_> {
 
     async fn all(&mut self, tables: &[Found], patience: Duration) -> Result<()> {
         let oids: Vec<Oid> = tables.iter().map(|t| t.oid).collect();
-        let names: Vec<String> = tables.iter().map(|t| format!("ONLY {}", t.name)).collect();
-        if names.is_empty() {
+        if tables.is_empty() {
             return self.session.batch_execute("BEGIN").await.during("fence.hold");
         }
-        let names = names.join(", ");
+        let mut tables: Vec<&Found> = tables.iter().collect();
         let settle = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
         self.session.batch_execute(settle).await.during("fence.hold")?;
-        let quiet = format!("LOCK TABLE {names} IN SHARE UPDATE EXCLUSIVE MODE");
+        let quiet = lock(&tables, "SHARE UPDATE EXCLUSIVE");
         if !self.lock(&quiet, self.left(), &oids).await? {
             return Err(self.in_the_way());
         }
-        let loud = format!("LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE");
         loop {
             self.session.batch_execute("SAVEPOINT zdm").await.during("fence.hold")?;
+            let loud = lock(&tables, "SHARE ROW EXCLUSIVE");
             if self.lock(&loud, patience.min(self.left()), &oids).await? {
                 // Nothing of what is done under the hold may time out.
                 let free = "SET LOCAL statement_timeout = 0";
                 return self.session.batch_execute(free).await.during("fence.hold");
             }
             self.session.batch_execute("ROLLBACK TO SAVEPOINT zdm").await.during("fence.hold")?;
+            // Who writes to that table and then to one that we had already waits
+            // for us, and we for him. First in line, it is waited for with
+            // nothing in hand, and who comes later stops at it. So the tables
+            // come into the order in which the writers go.
+            if let Some(at) = tables.iter().position(|table| Some(table.oid) == self.stuck) {
+                tables[..=at].rotate_right(1);
+            }
             // Half to one and a half of the patience: writers get at least a
             // third of the time, and two holds do not keep in step.
             let pause = patience.mul_f64(0.5 + fastrand::f64());
@@ -155,7 +173,17 @@ impl Taking<'_> {
         let limit = limit.max(Duration::from_millis(1));
         let bound = format!("SET LOCAL statement_timeout = {}", limit.as_millis().min(0x7fff_ffff));
         self.session.batch_execute(&bound).await.during("fence.hold")?;
-        match self.session.batch_execute(sql).await {
+        let waiting = async {
+            tokio::time::sleep(limit.mul_f64(LATE)).await;
+            blockers::waits_for(&**self.beside, self.session.process_id()).await
+        };
+        let mut locking = std::pin::pin!(self.session.batch_execute(sql));
+        let (locked, stuck) = tokio::select! {
+            locked = &mut locking => (locked, None),
+            stuck = waiting => (locking.await, stuck?),
+        };
+        self.stuck = stuck;
+        match locked {
             Ok(()) => Ok(true),
             Err(error) if is_busy(&error) => {
                 let found = blockers::find(&**self.beside, self.session.process_id(), tables).await?;
