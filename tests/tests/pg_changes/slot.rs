@@ -1,5 +1,8 @@
 //! What a run keeps on the server: its slot and its publication.
 
+use std::time::Duration;
+
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use zdm_core::ErrorKind;
 use zdm_pg::changes_probe as probe;
 use zdm_servers::postgres::{PgOptions, Postgres};
@@ -133,6 +136,50 @@ async fn a_slot_that_is_lost_while_it_is_read_ends_the_stream_and_is_not_begun_a
     let again = source.open(&start).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Gap, "{again}");
     assert!(!again.is_retryable() && again.to_string().contains("max_slot_wal_keep_size"), "{again}");
+}
+
+/// The metric is what the server says at that moment, and goes down with each
+/// file of log that the slot holds.
+#[tokio::test]
+async fn how_much_log_the_server_will_still_keep_is_a_metric() {
+    // The stream's tasks are on this thread.
+    let recorder = DebuggingRecorder::new();
+    let _here = metrics::set_default_local_recorder(&recorder);
+    let told = recorder.snapshotter();
+    let server = Postgres::start(PgOptions::new().setting("max_slot_wal_keep_size", "256MB")).await.unwrap();
+    let source = Source::new(&server, "runway", SMALL, &["t"]).await;
+    let start = source.begin().await;
+    let _changes = source.open(&start).await.unwrap();
+    let said = async || {
+        let sql = "SELECT safe_wal_size FROM pg_replication_slots WHERE slot_name = 'zdm_runway'";
+        source.db.value(sql).await.unwrap().parse::<u64>().unwrap()
+    };
+    let first = said().await;
+    for round in 0..3 {
+        within("the metric", async {
+            while runway(&told) != Some(said().await) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+        source.db.execute(&format!("INSERT INTO t VALUES ({round})")).await.unwrap();
+        source.db.execute("SELECT pg_switch_wal()").await.unwrap();
+    }
+    assert!(said().await + (32 << 20) < first, "it has not gone down from {first}");
+}
+
+/// What the metric says of the slot.
+fn runway(told: &Snapshotter) -> Option<u64> {
+    told.snapshot().into_vec().into_iter().find_map(|(key, _, _, value)| {
+        let label = key.key().labels().any(|label| label.key() == "slot" && label.value() == "zdm_runway");
+        match value {
+            DebugValue::Gauge(bytes) if label && key.key().name() == "zdm_slot_runway_bytes" => {
+                // OK because it is a whole number far below 2^53.
+                Some(bytes.into_inner() as u64)
+            }
+            _ => None,
+        }
+    })
 }
 
 /// 18 gives up slots that nobody reads.
