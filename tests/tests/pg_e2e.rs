@@ -123,7 +123,7 @@ const FAILPOINTS: &[&str] = &[
 async fn killed_at_every_failpoint_it_goes_on() {
     let pair = Pair::start().await;
     let (case, load) = application(&pair, "failpoints", 12).await;
-    for point in some_of(FAILPOINTS, 2, 0) {
+    for point in some_of(FAILPOINTS, 3, 0) {
         assert_eq!(case.plan().with("kill-at", point).run().await, End::Killed, "{point}");
     }
     finish(&case, load).await;

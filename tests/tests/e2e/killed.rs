@@ -84,7 +84,7 @@ async fn now_and_then(from: Engine, to: Engine) {
     let (source, target) = shared(from, to).await;
     let (route, load) = application(&format!("{from}_{to}"), source, target, 4).await;
     // The pairs take turns, so that together they pass each point.
-    at_points(&route, &some_of(FEW, 2, from as usize + to as usize)).await;
+    at_points(&route, &some_of(FEW, 3, from as usize + to as usize)).await;
     at_random(&route, variable("ZDM_TEST_KILLS", 1)).await;
     followed(&route, load).await;
 }

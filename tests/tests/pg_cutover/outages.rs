@@ -97,7 +97,7 @@ async fn links_are_cut(pair: &Pair, point: (&str, bool)) {
 #[tokio::test(flavor = "multi_thread")]
 async fn links_that_are_cut_in_a_cutover_lose_no_write_and_leave_one_side_open() {
     let pair = Pair::start().await;
-    let cases = futures::stream::iter(some_of(POINTS, 2, 0));
+    let cases = futures::stream::iter(some_of(POINTS, 3, 0));
     cases.for_each_concurrent(3, |point| links_are_cut(&pair, point)).await;
 }
 
