@@ -1,5 +1,5 @@
 //! COPY's rows into a batch: in text, or in binary where the form of each
-//! column [passes](crate::types::passes).
+//! column [passes].
 //!
 //! Rows lie one behind the other in the batch's own buffer, and cells point
 //! into it. Escapes of the text are undone in place, which only ever shrinks
