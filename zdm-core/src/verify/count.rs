@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use futures::TryStreamExt as _;
+use futures::{Stream, TryStreamExt as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::compare::images;
@@ -14,7 +14,7 @@ use super::rows::{Columns, Side};
 use super::sides::Sides;
 use super::unit::Unit;
 use crate::Result;
-use crate::change::Budget;
+use crate::change::{Batch, Budget};
 use crate::connect::{Reader, Verify};
 use crate::migrate::certificate::TableEvidence;
 use crate::schema::{Table, TableName};
@@ -76,11 +76,18 @@ pub(super) async fn both(sides: &Sides, units: &[Arc<Unit>]) -> Result<BTreeMap<
 
 async fn one(sides: &Sides, unit: &Unit, side: Side) -> Result<Count> {
     let ranges = sides.whole(side, unit)?;
-    let mut rows = sides.rows(side, &ranges);
+    summed(sides.rows(side, &ranges), &unit.columns, side).await
+}
+
+async fn summed(
+    mut rows: impl Stream<Item = Result<Batch>> + Unpin,
+    columns: &Columns,
+    side: Side,
+) -> Result<Count> {
     let (mut sum, mut scratch) = (Sum::default(), Vec::new());
     while let Some(batch) = rows.try_next().await? {
         for image in images(&batch) {
-            sum.add(unit.columns.whole(&image, side, &mut scratch)?);
+            sum.add(columns.whole(&image, side, &mut scratch)?);
         }
     }
     Ok(sum.into())
@@ -103,12 +110,6 @@ pub(crate) async fn counted_alone(
     let all = reader.between(&table, None, None)?;
     let cancel = tokio_util::sync::CancellationToken::new();
     let _ends = cancel.clone().drop_guard();
-    let mut rows = reader.read(Arc::clone(&table), all, Budget::new(8 << 20), cancel.clone()).await?;
-    let (mut sum, mut scratch) = (Sum::default(), Vec::new());
-    while let Some(batch) = rows.try_next().await? {
-        for image in images(&batch) {
-            sum.add(columns.whole(&image, Side::Target, &mut scratch)?);
-        }
-    }
-    Ok(sum.into())
+    let rows = reader.read(Arc::clone(&table), all, Budget::new(8 << 20), cancel.clone()).await?;
+    summed(rows, &columns, Side::Target).await
 }

@@ -202,15 +202,7 @@ impl Verification<'_> {
         cancel: &CancellationToken,
     ) -> Result<BTreeMap<String, TableEvidence>> {
         let units = self.units(&Selection::all()).await?;
-        let sides = Sides {
-            source,
-            target,
-            stages: Arc::clone(self.stages),
-            throttle: self.throttle.clone(),
-            budget: self.budget / 4,
-            cancel: cancel.child_token(),
-        };
-        count::both(&sides, &units).await
+        count::both(&self.sides_of(source, target, cancel), &units).await
     }
 
     async fn units(&self, chosen: &Selection) -> Result<Vec<Arc<Unit>>> {
@@ -221,14 +213,25 @@ impl Verification<'_> {
     }
 
     async fn sides(&self, cancel: &CancellationToken) -> Result<Sides> {
-        Ok(Sides {
-            source: capability(self.source.capabilities().verify, "source")?.reader().await?,
-            target: capability(self.sink.capabilities().verify, "target")?.reader().await?,
+        let source = capability(self.source.capabilities().verify, "source")?.reader().await?;
+        let target = capability(self.sink.capabilities().verify, "target")?.reader().await?;
+        Ok(self.sides_of(source, target, cancel))
+    }
+
+    fn sides_of(
+        &self,
+        source: Arc<dyn Reader>,
+        target: Arc<dyn Reader>,
+        cancel: &CancellationToken,
+    ) -> Sides {
+        Sides {
+            source,
+            target,
             stages: Arc::clone(self.stages),
             throttle: self.throttle.clone(),
             budget: self.budget / 4,
             cancel: cancel.child_token(),
-        })
+        }
     }
 
     fn passing(&self) -> Passing {

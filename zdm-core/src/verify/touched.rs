@@ -134,10 +134,16 @@ impl Again {
         let place = |name: &TableName| {
             self.units.iter().position(|unit| unit.staged.name == *name && unit.is_keyed())
         };
-        let suspects: Suspected =
-            (taken.keys.iter()).filter_map(|(name, keys)| Some((place(name)?, keys.clone()))).collect();
+        let (mut suspects, mut left) = (Suspected::new(), BTreeMap::new());
+        for (name, keys) in &taken.keys {
+            match place(name) {
+                Some(at) => drop(suspects.insert(at, keys.clone())),
+                // Found only now to be looked for by all rows: not compared.
+                None => drop(left.insert(name.clone(), keys.clone())),
+            }
+        }
         let settled = settle(&self.sides, &self.units, &self.passing, &self.options, looks, suspects).await?;
-        let (mut differences, mut left) = (Vec::new(), BTreeMap::new());
+        let mut differences = Vec::new();
         for (at, settled) in settled {
             let unit = &self.units[at];
             let mut again = settled.unsettled;
@@ -172,7 +178,9 @@ impl Again {
             differences.extend(found);
         }
         if differences.is_empty() {
-            taken.keys.clear();
+            // A table that was found to have no such key was not compared.
+            let keyed = |name: &TableName| self.units.iter().any(|u| u.staged.name == *name && u.is_keyed());
+            taken.keys.retain(|name, _| !keyed(name));
         }
         Ok((counts, differences))
     }

@@ -12,7 +12,8 @@ use super::Control;
 use super::aside::Aside;
 use crate::error::{OrPg, protocol};
 
-/// One row as COPY sends it, its line feed included. The server sends each in
+/// One row as COPY sends it: in text with its line feed, in binary also the
+/// format's head and trailer. The server sends each in
 /// a message of its own
 /// (<https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY>).
 #[derive(Debug)]
@@ -56,8 +57,8 @@ impl Drop for Way {
 }
 
 impl Control {
-    /// Begins a `COPY … TO STDOUT` in the text format. Use nothing else for
-    /// it: large rows go around the client.
+    /// Begins a `COPY … TO STDOUT`. Use nothing else for it: large rows go around
+    /// the client.
     ///
     /// # Errors
     ///
