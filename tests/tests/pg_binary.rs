@@ -2,6 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which fail by panicking")]
 
+use tokio_util::sync::CancellationToken;
+use zdm_core::change::Value;
+use zdm_core::migrate::{Migration, Outcome, Until};
+use zdm_core::pipeline::Stages;
+use zdm_core::schema::{Column, DataType};
+use zdm_pg::{PgConfig, PgSink, PgSource};
 use zdm_tests::migrator::End;
 use zdm_tests::pair::Pair;
 
@@ -39,4 +45,29 @@ async fn each_type_with_a_binary_form_that_passes_arrives_as_it_was() {
         assert_eq!(case.plan().until_caught_up().run().await, End::Done("caught_up".to_owned()));
         case.equal().await;
     }
+}
+
+/// A computed cell has no form of the source's, so the rows that it stands in are
+/// written as text, by their values.
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_computed_column_binary_cells_are_written_as_text() {
+    let pair = Pair::start().await;
+    let case = pair.case("beside", TABLES).await.by_superusers();
+    let (from, to) = case.urls();
+    let source = PgSource::new(PgConfig::parse(&from).unwrap());
+    let sink = PgSink::new(PgConfig::parse(&to).unwrap());
+    let stages = Stages::new()
+        .on("public.t", |t| {
+            t.compute(Column::new("made", DataType::text()), ["id"], |_| Ok(Value::from("new")))
+        })
+        .build()
+        .unwrap();
+    let migration = Migration::between(source, sink).through(stages).build().unwrap();
+    let outcome = migration.run_until(Until::CaughtUp, CancellationToken::new()).await.unwrap();
+    assert!(matches!(outcome, Outcome::CaughtUp { .. }), "{outcome:?}");
+    let rows = "SELECT count(*), md5(string_agg(row(id, b, s, l, r, d, v, vc, c, y, j, jb, day, ts, tz, u, n, n2, h, hz, \
+                i, m, twice)::text, ',' ORDER BY id)) FROM t";
+    assert_eq!(case.target.query(rows).await.unwrap(), case.source.query(rows).await.unwrap());
+    let made = case.target.value("SELECT count(*) FROM t WHERE made = 'new'").await.unwrap();
+    assert_eq!(made, case.source.value("SELECT count(*) FROM t").await.unwrap());
 }
